@@ -1,0 +1,1 @@
+"""Objectives: a live model becomes a score; one file each."""

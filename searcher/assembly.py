@@ -1,0 +1,290 @@
+"""From a checked config to the parts of a study."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from searcher.config import Config, Section, make_config
+from searcher.errors import ConfigError, RunError, SearcherError
+from searcher.evaluator import Evaluator
+from searcher.history import ObjectiveInfo
+from searcher.merge.live_model import LiveModel
+from searcher.merge.operators.base import OPERATORS
+from searcher.objectives.base import OBJECTIVES, Objective
+from searcher.operator_section import split_settings
+from searcher.spaces.base import SPACES, Space, SpaceContext
+from searcher.storage import SqliteStorage
+from searcher.strategies.base import Problem, Strategy
+from searcher.strategies.factory import make_strategy
+from searcher.version import __version__
+from searcher.yaml_file import YamlDocument
+
+if TYPE_CHECKING:  # torch is imported when a pool is opened, not to look at a front
+    from searcher.merge.engine import MergeEngine
+    from searcher.pool.pool import Pool
+
+PACKAGES = ("merge-searcher", "numpy", "torch", "transformers", "safetensors", "cma", "optuna")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a study needs, built from one config.
+
+    Args:
+        config: The config.
+        pool: Source models.
+        engine: Builds candidates.
+        objectives: In config order.
+        infos: Their records.
+        space: Genome to recipe.
+        evaluator: Scores candidates.
+    """
+
+    config: Config
+    pool: Pool
+    engine: MergeEngine
+    objectives: tuple[Objective, ...]
+    infos: tuple[ObjectiveInfo, ...]
+    space: Space
+    evaluator: Evaluator
+
+    def strategy(self, seed: int, budget: int | None) -> Strategy:
+        """A new strategy for this space and these objectives.
+
+        Raises:
+            ConfigError: If its settings do not fit the problem.
+        """
+        problem = Problem(self.space.names, tuple(o.name for o in self.objectives), budget, seed)
+        settings = {key: value for key, value in self.config.strategy.items() if key != "name"}
+        try:
+            return make_strategy(self.config.strategy["name"], problem, settings)
+        except (ValueError, TypeError) as error:
+            raise _unusable("strategy", error, self.config.where("strategy")) from error
+        except ConfigError as error:
+            raise ConfigError(error.what, where=self.config.where("strategy"), fix=error.fix) from error
+
+
+def assemble(config: Config) -> Parts:
+    """Open the pool and build engine, objectives, space and evaluator.
+
+    Raises:
+        SearcherError: If the config does not fit the pool, or the pool cannot be merged.
+    """
+    objectives = make_objectives(config)
+    pool = make_pool(config)
+    space = make_space(config, pool)
+    engine = make_engine(config, pool)
+    infos = tuple(_info(o, section) for o, section in zip(objectives, config.objectives, strict=True))
+    evaluator = Evaluator(engine, objectives, seed=config.seed)
+    return Parts(config, pool, engine, objectives, infos, space, evaluator)
+
+
+def make_pool(config: Config) -> Pool:
+    """Open and check the source models."""
+    from searcher.pool.pool import open_pool
+
+    entries = [_entry(m) for m in config.pool.models]
+    base = None if config.pool.base is None else _entry(config.pool.base)
+    return open_pool(
+        base=base,
+        models=entries,
+        loader=config.pool.loader,
+        trust_remote_code=config.pool.trust_remote_code,
+        root=config.root,
+    )
+
+
+def _entry(model: Any) -> str | dict[str, str]:  # noqa: ANN401 - str or ModelEntry
+    if isinstance(model, str):
+        return model
+    return {key: value for key, value in (("path", model.path), ("name", model.name)) if value is not None}
+
+
+def make_engine(config: Config, pool: Pool) -> MergeEngine:
+    """An engine on the config's device, in its storage dtype."""
+    from searcher.merge.engine import MergeEngine
+
+    dtype = None if config.pool.dtype == "auto" else config.pool.dtype
+    return MergeEngine(pool, device=config.pool.device, dtype=dtype)
+
+
+def make_objectives(config: Config) -> tuple[Objective, ...]:
+    """Build every objective; data files are read and checked here."""
+    return tuple(_objective(config, i, section) for i, section in enumerate(config.objectives))
+
+
+def _objective(config: Config, index: int, section: Section) -> Objective:
+    cls: Any = OBJECTIVES.get(section["type"])
+    settings = {k: v for k, v in section.items() if k not in ("name", "type", "reference", "target")}
+    try:
+        objective: Objective = cls(section["name"], root=config.root, **settings)
+    except (ValueError, TypeError) as error:
+        raise _unusable(f"objective {section['name']!r}", error, config.where("objectives", index)) from error
+    return objective
+
+
+def _info(objective: Objective, section: Section) -> ObjectiveInfo:
+    n_examples: dict[str, int] = {
+        split: len(range(*found.indices(objective.n_examples or 0))) for split, found in objective.splits.items()
+    }
+    reference, target = section.get("reference"), section.get("target")
+    return ObjectiveInfo(objective.name, objective.direction, objective.unit, n_examples, reference, target)
+
+
+def make_space(config: Config, pool: Pool) -> Space:
+    """Build the space over the pool's layout.
+
+    Raises:
+        ConfigError: If operator and pool do not fit (no base, number of models) or a setting is wrong.
+    """
+    name = config.operator["name"]
+    operator = OPERATORS.get(name)
+    if operator.needs_base and pool.base is None:
+        raise ConfigError(
+            f"Operator {name!r} needs a base model, but the pool has none.",
+            where=config.where("pool"),
+            fix="Add `base:` to the pool, or use the operator linear.",
+        )
+    low, high = operator.n_models
+    if len(pool.models) < low or (high is not None and len(pool.models) > high):
+        wanted = str(low) if low == high else f"{low} to {high or 'any number of'}"
+        raise ConfigError(
+            f"Operator {name!r} merges {wanted} models, but the pool has {len(pool.models)}.",
+            where=config.where("pool", "models"),
+            fix="Change the list of models, or use another operator.",
+        )
+    fixed, searched = split_settings(name, config.operator, config.where("operator"))
+    base = None if pool.base is None else pool.base.name
+    models = tuple(m.name for m in pool.models)
+    context = SpaceContext(pool.layout, models, base, name, operator.interpolates, fixed, searched)
+    settings = {key: value for key, value in config.space.items() if key != "name"}
+    cls: Any = SPACES.get(config.space["name"])
+    try:
+        space: Space = cls(context, **settings)
+    except ValueError as error:
+        raise _unusable("space", error, config.where("space")) from error
+    return space
+
+
+def _unusable(what: str, error: Exception, where: str) -> SearcherError:
+    if isinstance(error, SearcherError):
+        return error
+    return ConfigError(f"The {what} cannot be made: {error}", where=where, fix="Change the setting as described.")
+
+
+def make_header(parts: Parts, strategy: Strategy) -> dict[str, Any]:
+    """What a run records before its first evaluation: enough to repeat it and to notice that something changed."""
+    config = parts.config
+    layout = [[t.name, t.offset, t.size, t.block, t.kind] for t in parts.pool.layout.tensors]
+    return {
+        "searcher": __version__,
+        "config": config.resolved(),
+        "root": str(config.root),
+        "seed": config.seed,
+        "budget": config.budget.model_dump(),
+        "first_budget": config.budget.evaluations,
+        "versions": package_versions(),
+        "hashes": dict(parts.pool.hashes),
+        "data_hashes": data_hashes(parts.objectives, config.root),
+        "objectives": [info.to_json() for info in parts.infos],
+        "genes": list(parts.space.names),
+        "space": parts.space.describe(),
+        "strategy": strategy.describe(),
+        "layout": layout,
+        "warnings": list(parts.pool.warnings),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that decide what a run computes."""
+    found: dict[str, str] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def data_hashes(objectives: Sequence[Objective], root: Path) -> Mapping[str, str]:
+    """SHA-256 of the files that scores depend on, by path relative to ``root`` where possible."""
+    files = {path.resolve() for objective in objectives for path in objective.files}
+    found = {}
+    for path in sorted(files):
+        name = str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+        found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def stored_config(header: Mapping[str, Any], folder: Path) -> Config:
+    """The config a run was started with.
+
+    Raises:
+        RunError: If the run has no header yet: it was stopped before its pool was read.
+    """
+    require_header(header, folder)
+    root = Path(header["root"])
+    document = YamlDocument(header["config"], {}, str(folder / "config.yaml"))
+    return make_config(document, root if root.is_dir() else Path.cwd())
+
+
+def require_header(header: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a run that was stopped before its pool was read.
+
+    Raises:
+        RunError: If nothing is recorded.
+    """
+    if "config" not in header:
+        raise RunError(
+            "This run was stopped before it began; nothing is recorded.",
+            where=str(folder / "run.db"),
+            fix="Start it again with `searcher optimize CONFIG`.",
+        )
+
+
+def rescore_folder(run_folder: Path, folder: Path, splits: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Score a model folder on the objectives of a run; see :func:`score_folder`.
+
+    Raises:
+        SearcherError: If there is no run, or the folder cannot be loaded.
+    """
+    with SqliteStorage(run_folder) as storage:
+        config = stored_config(storage.header, run_folder)
+    return score_folder(config, folder, splits)
+
+
+def score_folder(config: Config, folder: Path, splits: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Load a model folder as any user would, by the pool's loader, and score it on all objectives.
+
+    Args:
+        config: The run's config.
+        folder: The model folder, for example an export.
+        splits: Names of splits.
+
+    Returns:
+        Score by split and objective name.
+    """
+    from searcher.pool.pool import open_pool
+
+    pool = open_pool(base=None, models=[str(folder.resolve())], loader=config.pool.loader, root=config.root)
+    model = _as_is(make_engine(config, pool), pool)
+    found: dict[str, dict[str, float]] = {}
+    for split in splits:
+        scored = [o for o in make_objectives(config) if split in o.splits or (split == "search" and not o.splits)]
+        slices: list[tuple[Objective, slice | None]] = [(o, o.splits.get(split)) for o in scored]  # type: ignore[call-overload]
+        found[split] = {o.name: o.evaluate(model, examples, config.seed).value for o, examples in slices}
+    return found
+
+
+def _as_is(engine: MergeEngine, pool: Pool) -> LiveModel:
+    """The only model of a pool, unmerged."""
+    from searcher.baselines import standard_baselines
+
+    [name] = [m.name for m in pool.models]
+    recipes = dict(standard_baselines([name], None, pool.layout.n_parameters))
+    return engine.build(recipes[name])

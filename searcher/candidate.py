@@ -1,0 +1,129 @@
+"""Plain data that passes between the parts of a search: candidates, scores, evaluations, trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searcher.recipe import Recipe
+
+Genome: TypeAlias = NDArray[np.float64]
+"""A point of the search space, shape ``(dim,)``, every gene in [0, 1]."""
+
+Split: TypeAlias = Literal["search", "select", "held_out"]
+SPLITS: tuple[Split, ...] = ("search", "select", "held_out")
+
+Origin: TypeAlias = Literal["baseline", "seed", "strategy"]
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """What a strategy asks to have evaluated.
+
+    Args:
+        genome: Shape ``(dim,)``.
+        parents: Numbers of the candidates it descends from, for spaces that combine recipes.
+    """
+
+    genome: Genome
+    parents: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A recipe under its number in the run.
+
+    Args:
+        number: Position in the run, from 0.
+        recipe: The merge.
+        genome: The genome that decodes to the recipe, shape ``(dim,)``; None for a baseline outside the space.
+        parents: Candidate numbers.
+        origin: ``baseline``, ``seed`` (a known merge re-expressed in the space) or ``strategy``.
+        name: Baselines have one.
+    """
+
+    number: int
+    recipe: Recipe
+    genome: Genome | None = None
+    parents: tuple[int, ...] = ()
+    origin: Origin = "strategy"
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """The value of one objective for one candidate, in the objective's own unit and direction.
+
+    Args:
+        value: Mean over the examples; nan means unscored, never 0.
+        stderr: Standard error of the value; nan if unknown.
+        example_scores: Shape ``(n_examples,)``, or None if the objective has no examples.
+    """
+
+    value: float
+    stderr: float = float("nan")
+    example_scores: NDArray[np.float64] | None = None
+
+    @classmethod
+    def from_examples(cls, example_scores: NDArray[np.float64]) -> Score:
+        """Mean and standard error of per-example scores; unscored (nan) examples are left out.
+
+        The standard error is the sample standard deviation over the square root of the number of scored
+        examples; with fewer than two of them it is nan.
+        """
+        scores = np.asarray(example_scores, dtype=np.float64)
+        scored = scores[~np.isnan(scores)]
+        if scored.size == 0:
+            return cls(float("nan"), float("nan"), scores)
+        stderr = float(np.std(scored, ddof=1) / np.sqrt(scored.size)) if scored.size > 1 else float("nan")
+        return cls(float(np.mean(scored)), stderr, scores)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """All results of one candidate on one split of the examples.
+
+    Args:
+        candidate: Candidate number.
+        split: Which examples were used.
+        scores: By objective name; empty if the evaluation failed.
+        seconds: Wall time of building and scoring.
+        error: Error class of a failed evaluation, None if it succeeded.
+        message: Detail of the failure.
+        copied_from: Number of an earlier candidate with the same recipe whose scores these are.
+    """
+
+    candidate: int
+    split: Split
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str | None = None
+    message: str = ""
+    copied_from: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What a strategy is told of a finished candidate.
+
+    Args:
+        candidate: Candidate number.
+        genome: Shape ``(dim,)``; None for a baseline that lies outside the space.
+        parents: Candidate numbers.
+        fitness: One value per objective, maximised, shape ``(n_objectives,)``; None if the evaluation failed.
+        stderr: Shape ``(n_objectives,)``, nan where unknown; None if the evaluation failed.
+        example_scores: Per objective, per-example scores with the sign of the fitness, or None.
+        error: Error class of a failed evaluation.
+    """
+
+    candidate: int
+    genome: Genome | None
+    parents: tuple[int, ...] = ()
+    fitness: NDArray[np.float64] | None = None
+    stderr: NDArray[np.float64] | None = None
+    example_scores: tuple[NDArray[np.float64] | None, ...] = ()
+    error: str | None = None

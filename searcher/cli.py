@@ -1,0 +1,223 @@
+"""The command line. Heavy imports happen inside the commands, so that help is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from searcher.errors import ConfigError, SearcherError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Search for the best way to merge neural networks.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, progress on stderr.")]
+Kind = Literal["strategies", "spaces", "objectives", "operators", "executors"]
+
+
+@app.command()
+def optimize(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Config file (YAML).")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a config key (dotted); repeatable.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="Run folder instead of the config's.")
+    ] = None,
+    evaluations: Annotated[int | None, typer.Option(min=1, help="Budget instead of the config's.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search, export the points that the config names, write the report.
+
+    An interrupted run of the same config is continued.
+    """
+    from searcher import api
+    from searcher.display import Progress
+
+    with Progress(sys.stderr if as_json else sys.stdout) as progress:
+        result = api.optimize(config, run=run, evaluations=evaluations, overrides=set_ or (), listeners=[progress])
+    _show(result, as_json)
+
+
+@app.command()
+def resume(
+    run: RunArgument,
+    evaluations: Annotated[int | None, typer.Option(min=1, help="So many more than recorded.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Continue an interrupted run, or add evaluations to a finished one."""
+    from searcher import api
+    from searcher.display import Progress
+
+    with Progress(sys.stderr if as_json else sys.stdout) as progress:
+        result = api.resume(run, evaluations, listeners=[progress])
+    _show(result, as_json)
+
+
+def _show(run: Any, as_json: bool) -> None:  # noqa: ANN401 - api.Run, imported lazily
+    if as_json:
+        print(json.dumps(run.record(), allow_nan=False))
+    else:
+        from searcher.display import show_result
+
+        show_result(run, sys.stdout)
+
+
+@app.command()
+def front(
+    run: RunArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print front.json.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print one line per baseline and point.")] = False,
+) -> None:
+    """Show the Pareto front, baselines first."""
+    from searcher.api import open_run
+
+    if as_json and as_csv:
+        raise ConfigError("--json and --csv exclude each other.", where="command line", fix="Give one of them.")
+    record = open_run(run).record()
+    if as_json:
+        print(json.dumps(record, indent=1, allow_nan=False))
+    elif as_csv:
+        from searcher.front_file import write_csv
+
+        write_csv(record, sys.stdout)
+    else:
+        from rich.console import Console
+
+        from searcher.display import front_table
+
+        Console(highlight=False).print(front_table(record))
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    point: Annotated[str, typer.Option(help="knee, target, best:OBJECTIVE or a candidate number.")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write.")],
+    format: Annotated[
+        Literal["hf", "lora", "mergekit", "recipe"],
+        typer.Option("--format", help="hf: a model folder; recipe: JSON; mergekit: its YAML; lora: an adapter."),
+    ] = "hf",
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier export there.")] = False,
+) -> None:
+    """Write a point as an ordinary model folder, then re-load and re-score it in a fresh process."""
+    from searcher.api import open_run
+
+    chosen = open_run(run).point(point)
+    folder = chosen.export(to, format=format, overwrite=overwrite)
+    checked = "; re-loaded in a fresh process, its scores are the recorded ones" if format == "hf" else ""
+    print(f"candidate {chosen.number} written to {folder}{checked}")
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write RUN/report.html, self-contained and readable offline."""
+    from searcher.api import open_run
+
+    print(open_run(run).write_report())
+
+
+@app.command(name="list")
+def list_(kind: Annotated[Kind | None, typer.Argument(help="What to list; everything by default.")] = None) -> None:
+    """List strategies, spaces, objectives, operators and executors."""
+    from searcher.catalog import catalog
+
+    for title, rows in catalog(kind).items():
+        print(f"{title}:")
+        width = max(len(name) for name, _ in rows)
+        for name, text in rows:
+            print(f"  {name:<{width}}  {text}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the config file, for editors."""
+    from searcher.config import config_schema
+
+    print(json.dumps(config_schema(), indent=1))
+
+
+def main() -> None:
+    """Run the command line and exit with its code; errors are three lines, tracebacks only with --debug."""
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop saves and leaves as Ctrl-C does
+    _exit(run_command(arguments, debug=debug))
+
+
+def run_command(arguments: list[str], *, debug: bool) -> int:
+    """Run one command and return its exit code; errors are printed."""
+    try:
+        code = int(app(arguments, prog_name="searcher", standalone_mode=False) or 0)
+        return code if code != INTERRUPTED else _interrupted()
+    except (KeyboardInterrupt, typer.Abort):  # typer turns the first into the second, or into a return value
+        return _interrupted()
+    except SearcherError as error:
+        return _failed(error, debug)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the reader has gone; flushing at exit would fail again
+        return 0
+    except Exception as error:  # noqa: BLE001 - a defect, but still no traceback for users
+        is_usage = hasattr(error, "format_message")  # click's base class moved between typer's versions
+        return _failed(_usage(error) if is_usage else _defect(error), debug)
+
+
+def _interrupted() -> int:
+    print("interrupted; everything recorded is saved, `searcher resume RUN` continues", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _failed(error: SearcherError, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    else:
+        print(error, file=sys.stderr)
+    return error.exit_code
+
+
+def _usage(error: Any) -> SearcherError:  # noqa: ANN401 - see run_command
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "searcher"
+    wrapped = ConfigError(error.format_message(), where="command line", fix=f"`{command} --help` lists what is known.")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _defect(error: Exception) -> SearcherError:
+    wrapped = ConfigError(
+        f"Unexpected {type(error).__name__}: {error}",
+        where="a defect of searcher",
+        fix="Run again with --debug and report the traceback; recorded evaluations are safe.",
+    )
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _exit(code: int) -> None:
+    """Leave with a code even if stdout is already closed."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

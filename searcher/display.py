@@ -1,0 +1,178 @@
+"""What a running search shows: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from searcher.candidate import Evaluation
+from searcher.history import History
+
+if TYPE_CHECKING:
+    from searcher.api import Run
+
+QUIET_SECONDS = 5.0  # plain lines: one at least this often
+
+
+class Progress:
+    """A study listener that shows progress; use as a context manager.
+
+    Args:
+        stream: Where to; stdout, or stderr when stdout carries JSON.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._console = Console(file=stream, highlight=False)
+        self._live: Live | None = None
+        self._budget: int | None = None
+        self._started = self._last_line = time.monotonic()
+        self._n_before = 0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=8, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Take one event of the study."""
+        if event == "start":
+            self._budget, self._n_before = fields["budget"], fields["evaluations"]
+            if self._n_before:
+                self._console.print(f"resuming: {self._n_before} evaluations are recorded")
+        elif event in ("evaluated", "rescored"):
+            self._show(fields["history"], fields["evaluation"], fields.get("front_changed", False))
+
+    def _show(self, history: History, evaluation: Evaluation, front_changed: bool) -> None:
+        if self._live is not None:
+            self._live.update(self._table(history, evaluation))
+            return
+        now = time.monotonic()
+        is_baseline = history.candidates[evaluation.candidate].origin == "baseline"
+        is_due = front_changed or is_baseline or now - self._last_line > QUIET_SECONDS
+        if evaluation.split == "search" and is_due:
+            self._last_line = now
+            self._console.print(self._line(history, evaluation), markup=False, soft_wrap=True)
+
+    def _line(self, history: History, evaluation: Evaluation) -> str:
+        candidate = history.candidates[evaluation.candidate]
+        scores = " ".join(f"{name}={score.value:.4g}" for name, score in evaluation.scores.items())
+        what = f" ({candidate.name})" if candidate.name else ""
+        outcome = f"failed: {evaluation.error}" if evaluation.error else scores
+        return (
+            f"[{history.n_searched}/{self._budget or '?'}] candidate {evaluation.candidate}{what}: {outcome} | "
+            f"hypervolume {history.hypervolume:.4g}, {len(history.front)} on the front, {self._eta(history)}"
+        )
+
+    def _table(self, history: History, evaluation: Evaluation) -> Table:
+        title = f"{history.n_searched}/{self._budget or '?'} evaluations, {self._eta(history)}"
+        if evaluation.split != "search":
+            title = f"re-scoring candidate {evaluation.candidate} on the {evaluation.split} examples"
+        table = Table(title=title, title_justify="left", min_width=60)
+        for column in ("objective", "best", "by candidate", "best baseline", "last"):
+            table.add_column(column, justify="left" if column == "objective" else "right")
+        for i, objective in enumerate(history.objectives):
+            score = evaluation.scores.get(objective.name)
+            last = evaluation.error or "" if score is None else f"{score.value:.4g}"
+            table.add_row(escape(objective.name), *_best(history, i), escape(last))
+        n_failed = sum(e.error is not None for e in history.evaluations.values())
+        table.caption = f"hypervolume {history.hypervolume:.5g}, {len(history.front)} on the front, {n_failed} failed"
+        return table
+
+    def _eta(self, history: History) -> str:
+        elapsed = time.monotonic() - self._started
+        n_done = history.n_searched - self._n_before
+        if self._budget is None or n_done < 1:
+            return f"{elapsed:.0f} s"
+        left = elapsed / n_done * max(self._budget - history.n_searched, 0)
+        return f"{_duration(elapsed)} elapsed, {_duration(left)} left"
+
+
+def _best(history: History, i: int) -> tuple[str, str, str]:
+    """Best score of an objective, its candidate, and the best baseline's score."""
+    sign = history.objectives[i].sign
+    scored = {n: float(f[i]) for n in history.front if (f := history.fitness(n)) is not None}
+    known = [float(f[i]) for c in history.baselines() if (f := history.fitness(c.number)) is not None]
+    if not scored:
+        return "-", "-", "-"
+    number = max(scored, key=lambda n: (scored[n], -n))
+    return f"{sign * scored[number]:.4g}", str(number), f"{sign * max(known):.4g}" if known else "-"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def front_table(record: Mapping[str, Any], *, tagged_only: bool = False) -> Table:
+    """The front as a table, baselines first; ``search / held-out`` scores where both are known.
+
+    Args:
+        record: The content of front.json.
+        tagged_only: Leave out points that are neither the knee nor the best at anything.
+    """
+    names = [o["name"] for o in record["objectives"]]
+    has_held_out = any("held_out" in row for row in [*record["baselines"], *record["points"]])
+    scores = "search/held-out ± standard error" if has_held_out else "search"
+    title = f"Pareto front after {record['evaluations']} evaluations ({scores})"
+    table = Table(title=title, title_justify="left", padding=(0, 1, 0, 0), box=SIMPLE_HEAD, caption_justify="left")
+    table.add_column("no.", justify="right", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    for name in names:
+        table.add_column(escape(name), justify="right")
+    for row in record["baselines"]:
+        table.add_row(str(row["candidate"]), escape(row["name"]), *_cells(row, names), style="dim")
+    table.add_section()
+    points = [row for row in record["points"] if row["tags"] or not tagged_only]
+    for row in points:
+        what = ", ".join(row["tags"]) or row["origin"]
+        table.add_row(str(row["candidate"]), escape(what), *_cells(row, names))
+    if len(points) < len(record["points"]):
+        n_more = len(record["points"]) - len(points)
+        table.caption = f"and {n_more} more points: `searcher front RUN` or the report show them"
+    return table
+
+
+def _cells(row: Mapping[str, Any], names: list[str]) -> list[str]:
+    if "error" in row:
+        return [row["error"]] * len(names)
+    cells = []
+    for name in names:
+        cell = _number(row["scores"].get(name), None)
+        if "held_out" in row:
+            cell += "/" + _number(row["held_out"].get(name), row["held_out_stderr"].get(name))
+        cells.append(cell)
+    return cells
+
+
+def _number(value: float | None, stderr: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if stderr is None else f"{value:.3g}±{stderr:.1g}"
+
+
+def show_result(run: Run, stream: TextIO) -> None:
+    """What a finished search says: the verdict, the front, where things are."""
+    from searcher.report.verdict import judge
+
+    console = Console(file=stream, highlight=False)
+    record = run.record()
+    console.print(front_table(record, tagged_only=True))
+    verdict = judge(run.report_data())
+    console.print(f"{verdict.headline}: {verdict.reason}", markup=False, soft_wrap=True)
+    for export in run.exports():
+        state = "re-loaded and re-scored" if export.verified else "not a model, so not re-scored"
+        console.print(f"exported: {run.shown(run.folder / export.folder)} ({state})", markup=False, soft_wrap=True)
+    console.print(f"report: {run.shown(run.folder / 'report.html')}", markup=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Turning a point of a run into an ordinary model folder, and proving it."""

@@ -1,0 +1,223 @@
+"""What is known of a run so far: candidates, scores, the Pareto front and its hypervolume.
+
+A history is built from records alone, so that a running study, a report and an export see the same thing.
+Everything inside is fitness (maximised); scores keep the objective's own direction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searcher.candidate import Candidate, Evaluation, Split, Trial
+from searcher.multi_objective.dominance import Front, non_dominated
+from searcher.multi_objective.hypervolume import hypervolume
+
+
+@dataclass(frozen=True)
+class ObjectiveInfo:
+    """What a run records of an objective.
+
+    Args:
+        name: Its name in the run.
+        direction: Whether larger values are better.
+        unit: Unit of the values.
+        n_examples: Examples per split; empty if it has none.
+        reference: Value that bounds the hypervolume; chosen from the baselines if None.
+        target: Value wished for; None if none was named.
+    """
+
+    name: str
+    direction: Literal["maximize", "minimize"]
+    unit: str
+    n_examples: Mapping[str, int] = field(default_factory=dict)
+    reference: float | None = None
+    target: float | None = None
+
+    @property
+    def sign(self) -> float:
+        """Factor from score to fitness."""
+        return 1.0 if self.direction == "maximize" else -1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; its keys are the constructor's arguments."""
+        return {
+            "name": self.name,
+            "direction": self.direction,
+            "unit": self.unit,
+            "n_examples": dict(self.n_examples),
+            "reference": self.reference,
+            "target": self.target,
+        }
+
+
+class History:
+    """Records of a run, in order.
+
+    Args:
+        objectives: The objectives, in the order of the fitness vector.
+    """
+
+    def __init__(self, objectives: Sequence[ObjectiveInfo]) -> None:
+        self.objectives = tuple(objectives)
+        self.signs = np.array([o.sign for o in objectives])
+        self.candidates: list[Candidate] = []
+        self.evaluations: dict[tuple[int, Split], Evaluation] = {}
+        self.hypervolumes: list[tuple[int, float]] = []  # (evaluations so far, hypervolume), when it changed
+        self.seconds = 0.0
+        self._by_digest: dict[str, int] = {}
+        self._fitness: dict[int, NDArray[np.float64]] = {}
+        self._front = Front(len(self.objectives))
+        self._reference: NDArray[np.float64] | None = None
+        self.n_searched = 0
+
+    @classmethod
+    def of(
+        cls, objectives: Sequence[ObjectiveInfo], candidates: Iterable[Candidate], evaluations: Iterable[Evaluation]
+    ) -> History:
+        """The history of recorded candidates and evaluations."""
+        history = cls(objectives)
+        for candidate in candidates:
+            history.add_candidate(candidate)
+        for evaluation in evaluations:
+            history.add_evaluation(evaluation)
+        return history
+
+    def add_candidate(self, candidate: Candidate) -> None:
+        """Add the next candidate; numbers are consecutive from 0."""
+        assert candidate.number == len(self.candidates)
+        self.candidates.append(candidate)
+
+    def add_evaluation(self, evaluation: Evaluation) -> bool:
+        """Add an evaluation; returns whether the search front changed."""
+        self.evaluations[evaluation.candidate, evaluation.split] = evaluation
+        self.seconds += evaluation.seconds
+        if evaluation.split != "search":
+            return False
+        self.n_searched += 1
+        self._by_digest.setdefault(self.candidates[evaluation.candidate].recipe.digest, evaluation.candidate)
+        if evaluation.error is not None:
+            return False
+        self._fitness[evaluation.candidate] = self.fitness_of(evaluation)
+        return self._enter(evaluation.candidate)
+
+    def fitness_of(self, evaluation: Evaluation) -> NDArray[np.float64]:
+        """Signed scores, shape ``(n_objectives,)``; nan where an objective has no score in this split."""
+        values = [evaluation.scores[o.name].value if o.name in evaluation.scores else math.nan for o in self.objectives]
+        return np.asarray(self.signs * np.array(values), dtype=np.float64)
+
+    def fitness(self, candidate: int) -> NDArray[np.float64] | None:
+        """Search fitness of a candidate, or None if it failed or has not been evaluated."""
+        return self._fitness.get(candidate)
+
+    def earlier(self, digest: str) -> int | None:
+        """Number of the first evaluated candidate with this recipe."""
+        return self._by_digest.get(digest)
+
+    @property
+    def front(self) -> tuple[int, ...]:
+        """Numbers of the non-dominated candidates on the search examples, ascending; of equal ones the earliest."""
+        return tuple(sorted(self._front.members))
+
+    @property
+    def hypervolume(self) -> float:
+        """Hypervolume of the front over the reference point, in the product of the objectives' units."""
+        return self.hypervolumes[-1][1] if self.hypervolumes else 0.0
+
+    @property
+    def reference(self) -> NDArray[np.float64]:
+        """Reference point as fitness, shape ``(n_objectives,)``; fixed once the first search score is known."""
+        if self._reference is None:
+            return np.array([o.sign * o.reference if o.reference is not None else 0.0 for o in self.objectives])
+        return self._reference
+
+    def trial(self, candidate: int, examples: Mapping[str, NDArray[np.float64]] | None = None) -> Trial:
+        """What a strategy is told of an evaluated candidate.
+
+        Args:
+            candidate: Its number.
+            examples: Per-example scores read from storage, if the strategy wants them.
+        """
+        known, evaluation = self.candidates[candidate], self.evaluations[candidate, "search"]
+        if evaluation.error is not None:
+            return Trial(candidate, known.genome, known.parents, error=evaluation.error)
+        scores = [evaluation.scores[o.name] for o in self.objectives]
+        found = [
+            s.example_scores if examples is None else examples.get(o.name)
+            for s, o in zip(scores, self.objectives, strict=True)
+        ]
+        signed = tuple(None if a is None else o.sign * a for a, o in zip(found, self.objectives, strict=True))
+        stderr = np.array([s.stderr for s in scores])
+        return Trial(candidate, known.genome, known.parents, self._fitness[candidate].copy(), stderr, signed)
+
+    def baselines(self) -> list[Candidate]:
+        """The baseline candidates, by number."""
+        return [c for c in self.candidates if c.origin == "baseline"]
+
+    def reported(self) -> tuple[int, ...]:
+        """The front that is reported.
+
+        Without select examples: the search front. With them: those of its members that no other member
+        dominates on the search and select examples together.
+        """
+        front = self.front
+        retested = [n for n in front if self._retested(n)]
+        if len(retested) < len(front) or not front:
+            return front
+        pooled = np.array([self._pooled(n) for n in front])
+        return tuple(n for n, kept in zip(front, non_dominated(pooled), strict=True) if kept)
+
+    def _retested(self, candidate: int) -> bool:
+        evaluation = self.evaluations.get((candidate, "select"))
+        return evaluation is not None and evaluation.error is None
+
+    def _pooled(self, candidate: int) -> NDArray[np.float64]:
+        """Fitness over search and select examples together, weighted by their numbers."""
+        search, select = self._fitness[candidate], self.fitness_of(self.evaluations[candidate, "select"])
+        n_search = np.array([o.n_examples.get("search", 1) for o in self.objectives], dtype=np.float64)
+        n_select = np.array([o.n_examples.get("select", 0) for o in self.objectives], dtype=np.float64)
+        n_select[np.isnan(select)] = 0.0
+        return (n_search * search + n_select * np.nan_to_num(select)) / (n_search + n_select)
+
+    def _enter(self, candidate: int) -> bool:
+        """Update front and hypervolume with a newly scored candidate."""
+        if not self._fix_reference(candidate):
+            return False
+        fitness = self._fitness[candidate]
+        if (self._front.fitness == fitness).all(axis=1).any() or not self._front.add(candidate, fitness):
+            return False
+        volume = hypervolume(self._front.fitness, self.reference)
+        if volume != self.hypervolume:
+            self.hypervolumes.append((self.n_searched, volume))
+        return True
+
+    def _fix_reference(self, newest: int) -> bool:
+        """Choose the reference point when the last baseline has been scored, and admit those before it."""
+        if self._reference is not None:
+            return True
+        pending = [c.number for c in self.baselines() if (c.number, "search") not in self.evaluations]
+        if pending:
+            return False
+        scored = sorted(self._fitness)
+        self._reference = np.array(
+            [_reference(o, np.array([self._fitness[n][i] for n in scored])) for i, o in enumerate(self.objectives)]
+        )
+        for number in scored:
+            if number != newest:
+                self._enter(number)
+        return True
+
+
+def _reference(objective: ObjectiveInfo, fitness: NDArray[np.float64]) -> float:
+    """A bound worse than all baselines: 0 for fractions, otherwise a tenth of their range below the worst."""
+    if objective.reference is not None:
+        return objective.sign * objective.reference
+    if objective.unit == "fraction":
+        return 0.0 if objective.direction == "maximize" else -1.0
+    worst, best = float(fitness.min()), float(fitness.max())
+    return worst - 0.1 * ((best - worst) or abs(worst) or 1.0)

@@ -1,0 +1,1 @@
+"""The merge engine: recipes become weights in place."""

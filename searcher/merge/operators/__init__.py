@@ -1,0 +1,1 @@
+"""Merge operators, one file each."""

@@ -1,0 +1,1 @@
+"""Pareto fronts of fitness vectors: dominance, hypervolume, knee, preference; pure numpy, always maximised."""

@@ -1,0 +1,1 @@
+"""Source models: safetensors folders and LoRA adapters, their layout on one line, and checks."""

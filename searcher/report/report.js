@@ -1,0 +1,122 @@
+"use strict";
+(() => {
+  const report = JSON.parse(document.getElementById("report-data").textContent);
+  const picker = document.getElementById("picker");
+  const status = document.getElementById("status");
+  const drawn = new Set();
+  const config = {
+    displaylogo: false,
+    typesetMath: false,
+    showSendToCloud: false,  // on by default since plotly.js 4: it would offer to upload the figure
+    plotlyServerURL: "",
+    responsive: true,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    toImageButtonOptions: { format: "svg" },
+  };
+  document.body.classList.add("scripted");
+  document.querySelectorAll("button[hidden]").forEach((button) => { button.hidden = false; });
+
+  // Figures are drawn when they come near the window: thirty of them at once would freeze the page.
+  const draw = (canvas) => {
+    if (drawn.has(canvas.id)) return;
+    drawn.add(canvas.id);
+    const { data, layout } = report.figures[canvas.id];
+    for (const trace of data) {
+      if (trace.customdata) trace.hovertext = trace.customdata.map((n) => report.hover[n] ?? `point ${n}`);
+    }
+    Plotly.newPlot(canvas, data, layout, config);
+    canvas.on("plotly_click", (event) => {
+      const candidate = event.points[0].customdata;
+      if (Number.isInteger(candidate)) pick(candidate);
+    });
+  };
+  const canvases = [...document.querySelectorAll(".canvas")];
+  const observer = new IntersectionObserver(
+    (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => draw(entry.target)),
+    { rootMargin: "800px" },
+  );
+  const isNear = (canvas) => canvas.getBoundingClientRect().top < innerHeight + 800;
+  canvases.filter(isNear).forEach(draw);
+  canvases.forEach((canvas) => observer.observe(canvas));
+  addEventListener("beforeprint", () => {
+    canvases.forEach(draw);
+    document.querySelectorAll("#searched details").forEach((details) => { details.open = true; });
+  });
+
+  const copy = async (text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {  // browsers without the clipboard API for local files
+      const area = document.createElement("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+  };
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button.copy");
+    if (!button) return;
+    await copy(button.dataset.command);
+    const label = button.textContent;
+    button.textContent = "Copied ✓";
+    status.textContent = `Copied: ${button.dataset.command}`;
+    button.disabled = true;
+    setTimeout(() => { button.textContent = label; button.disabled = false; }, 1400);
+  });
+
+  // Hover labels hold escaped text and four tags; as plain text the tags go and the escapes are undone.
+  const plain = (label) => label
+    .replace(/<br>/g, "  ·  ").replace(/<\/?[bi]>/g, "")
+    .replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+  const pick = (candidate) => {
+    const command = `${report.command}${candidate} --to export/point-${candidate}`;
+    picker.querySelector(".picked").textContent = plain(report.hover[candidate] ?? `point ${candidate}`);
+    picker.querySelector(".command").textContent = command;
+    picker.querySelector(".copy").dataset.command = command;
+    const link = picker.querySelector(".to-recipe");
+    link.hidden = !document.getElementById(`recipe-${candidate}`);
+    link.href = `#recipe-${candidate}`;
+    document.querySelectorAll("tr.picked").forEach((row) => row.classList.remove("picked"));
+    document.querySelector(`tr[data-candidate="${candidate}"]`)?.classList.add("picked");
+    picker.hidden = false;
+  };
+  picker.querySelector(".close").addEventListener("click", () => { picker.hidden = true; });
+  picker.querySelector(".to-recipe").addEventListener("click", (event) => {
+    document.querySelector(event.target.getAttribute("href")).open = true;
+  });
+
+  document.querySelectorAll("button.zoom").forEach((button) => button.addEventListener("click", () => {
+    const canvas = document.getElementById(button.dataset.figure);
+    draw(canvas);
+    const isZoomed = button.getAttribute("aria-pressed") !== "true";
+    const key = isZoomed ? "zoom" : "all";
+    button.setAttribute("aria-pressed", String(isZoomed));
+    const [x, y] = canvas.layout.meta[key];
+    const names = canvas.data.findIndex((trace) => trace.meta && trace.meta[key]);
+    const [text, textposition] = names < 0 ? [[], []] : canvas.data[names].meta[key];
+    const update = names < 0 ? {} : { text: [text], textposition: [textposition] };
+    Plotly.update(canvas, update, { "xaxis.range": [...x], "yaxis.range": [...y] }, names < 0 ? [] : [names]);
+  }));
+
+  // Sorting moves the front's rows only; baselines stay on top in the order of the run.
+  const body = document.querySelector("#scores tbody.front");
+  document.querySelectorAll("#scores th.split").forEach((header, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...header.childNodes);
+    header.append(button);
+    button.addEventListener("click", () => {
+      const direction = header.getAttribute("aria-sort") === "descending" ? "ascending" : "descending";
+      document.querySelectorAll("#scores th.split").forEach((other) => other.removeAttribute("aria-sort"));
+      header.setAttribute("aria-sort", direction);
+      const sign = direction === "ascending" ? 1 : -1;
+      const value = (row) => parseFloat(row.querySelectorAll("td.score")[column].dataset.sort);
+      const rows = [...body.querySelectorAll("tr[data-candidate]")];
+      const isMissing = (row) => Number.isNaN(value(row));
+      rows.sort((a, b) => isMissing(a) - isMissing(b) || sign * (value(a) - value(b)) || 0);
+      body.append(...rows);
+    });
+  });
+})();

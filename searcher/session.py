@@ -1,0 +1,220 @@
+"""A study on a run folder: start it, resume it, and keep the folder's files true."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from searcher.assembly import Parts, assemble, data_hashes, make_header, package_versions, stored_config
+from searcher.atomic import write_text_atomically
+from searcher.baselines import standard_baselines
+from searcher.candidate import Evaluation
+from searcher.config import Config
+from searcher.errors import PoolError, RunError
+from searcher.executor.base import EXECUTORS
+from searcher.front_file import write_front
+from searcher.history import History, ObjectiveInfo
+from searcher.storage import SqliteStorage
+from searcher.study import Budget, Listener, Study
+
+
+def run_folder(config: Config) -> Path:
+    """The run folder that a config names; {date} and {seed} are filled in.
+
+    Raises:
+        RunError: If the name has another placeholder.
+    """
+    try:
+        name = config.run.format(date=datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S"), seed=config.seed)
+    except (KeyError, IndexError, ValueError) as error:
+        raise RunError(
+            f"The run folder {config.run!r} has an unknown placeholder: {error}.",
+            where=config.where("run"),
+            fix="Only {date} and {seed} may be used.",
+        ) from error
+    return config.root / name
+
+
+def start(config: Config, folder: Path, listeners: Sequence[Listener] = ()) -> None:
+    """Run a search in a folder; an interrupted run of the same config is continued.
+
+    Raises:
+        SearcherError: If the folder holds a run of another config, is in use, or the search fails.
+    """
+    with SqliteStorage(folder, write=True) as storage:
+        if "config" not in storage.header:
+            parts = assemble(config)
+            header = make_header(parts, parts.strategy(config.seed, config.budget.evaluations))
+            storage.write_header({**header, "started": datetime.now(UTC).isoformat(timespec="seconds")})
+            _write_config(folder, storage.header)
+        else:
+            _check_same(config, storage.header, folder)
+            parts = assemble(config)
+            _check_sources(parts, storage.header)
+        _run(parts, storage, listeners)
+
+
+def resume(folder: Path, more: int | None = None, listeners: Sequence[Listener] = ()) -> None:
+    """Continue a run, with ``more`` evaluations on top of those recorded, or up to its own budget.
+
+    Raises:
+        SearcherError: If there is no run, its sources changed, it is in use, or the search fails.
+    """
+    if not (folder / "run.db").is_file():
+        SqliteStorage(folder).close()  # raises: no run here
+    with SqliteStorage(folder, write=True) as storage:
+        config = stored_config(storage.header, folder)
+        parts = assemble(config)
+        _check_sources(parts, storage.header)
+        if more is not None:
+            n_searched = sum(e.split == "search" for e in storage.evaluations())
+            storage.write_header(
+                {**storage.header, "budget": {**storage.header["budget"], "evaluations": n_searched + more}}
+            )
+        _run(parts, storage, listeners)
+
+
+def objective_infos(header: Mapping[str, Any]) -> tuple[ObjectiveInfo, ...]:
+    """The objectives of a run, from its header."""
+    return tuple(ObjectiveInfo(**record) for record in header["objectives"])
+
+
+def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) -> History:
+    header, folder = storage.header, storage.folder
+    log = RunLog(folder)
+    strategy = parts.strategy(header["seed"], header["first_budget"])
+    executor: Any = EXECUTORS.get(parts.config.executor["name"])
+    study = Study(
+        space=parts.space,
+        strategy=strategy,
+        objectives=parts.infos,
+        evaluator=parts.evaluator,
+        executor=executor(**{k: v for k, v in parts.config.executor.items() if k != "name"}),
+        storage=storage,
+        baselines=_baselines(parts),
+        budget=Budget(**header["budget"]),
+        listeners=[FrontWriter(folder), log, *listeners],
+        wants_examples=strategy.wants_examples,
+    )
+    try:
+        return study.run()
+    except BaseException as error:
+        log("stopped", {"reason": type(error).__name__})
+        if study.history.n_searched:
+            write_front(study.history, folder / "front.json")
+        raise
+
+
+def _baselines(parts: Parts) -> list[Any]:
+    if parts.config.baselines == "none":
+        return []
+    base = None if parts.pool.base is None else parts.pool.base.name
+    return standard_baselines([m.name for m in parts.pool.models], base, parts.pool.layout.n_parameters)
+
+
+class FrontWriter:
+    """Rewrites front.json when the front changes; a study listener."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "front.json"
+
+    def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Take one event of the study."""
+        if event == "front" or (event == "evaluated" and fields["front_changed"]):
+            write_front(fields["history"], self._path)
+
+
+class RunLog:
+    """Appends one JSON line per event to log.jsonl; the database stays the truth."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "log.jsonl"
+
+    def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Take one event of the study."""
+        record: dict[str, Any] = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
+        evaluation = fields.get("evaluation")
+        if isinstance(evaluation, Evaluation):
+            record |= _evaluation_record(evaluation)
+        record |= {k: v for k, v in fields.items() if isinstance(v, str | int | float | bool)}
+        torn = self._path.exists() and not self._ends_whole()
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if torn else "") + json.dumps(record, allow_nan=False) + "\n")
+
+    def _ends_whole(self) -> bool:
+        """Whether the last line is complete; a killed process may have left a torn one."""
+        with self._path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(size - 1, 0))
+            return file.read(1) in (b"", b"\n")
+
+
+def _evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "candidate": evaluation.candidate,
+        "split": evaluation.split,
+        "scores": {n: None if math.isnan(s.value) else s.value for n, s in evaluation.scores.items()},
+        "seconds": round(evaluation.seconds, 6),
+    }
+    if evaluation.error is not None:
+        record |= {"error": evaluation.error, "message": evaluation.message}
+    if evaluation.copied_from is not None:
+        record["copied_from"] = evaluation.copied_from
+    return record
+
+
+def _write_config(folder: Path, header: Mapping[str, Any]) -> None:
+    """config.yaml as resolved; versions and hashes as comments, so that the file stays a valid config."""
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    text = StringIO()
+    YAML(typ="safe", pure=True).dump(header["config"], text)
+    lines = [f"# searcher {header['searcher']}, started {header['started']}", "# versions:"]
+    lines += [f"#   {name}: {version}" for name, version in header["versions"].items()]
+    lines += ["# SHA-256 of the source files:"]
+    lines += [f"#   {name}: {digest}" for name, digest in {**header["hashes"], **header["data_hashes"]}.items()]
+    write_text_atomically(folder / "config.yaml", text.getvalue() + "\n".join(lines) + "\n")
+
+
+def _check_same(config: Config, header: Mapping[str, Any], folder: Path) -> None:
+    """Refuse to continue a run with another config; budget and output may differ."""
+    ignored = {"run", "budget", "output"}
+    old = {k: v for k, v in header["config"].items() if k not in ignored}
+    new = {k: v for k, v in config.resolved().items() if k not in ignored}
+    if old == new:
+        return
+    changed = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
+    raise RunError(
+        f"This folder holds a run of another config; {', '.join(changed)} changed.",
+        where=str(folder),
+        fix="Choose a new folder with --run DIR, or continue the old run with `searcher resume`.",
+    )
+
+
+def _check_sources(parts: Parts, header: Mapping[str, Any]) -> None:
+    """Refuse to mix scores of different weights or data."""
+    recorded = {**header["hashes"], **header["data_hashes"]}
+    now = {**parts.pool.hashes, **data_hashes(parts.objectives, parts.config.root)}
+    changed = sorted(name for name in {*recorded, *now} if recorded.get(name) != now.get(name))
+    if changed:
+        raise PoolError(
+            f"{len(changed)} source files changed since the run began.",
+            where=", ".join(changed[:3]) + (" ..." if len(changed) > 3 else ""),
+            fix="Restore the files, or start a new run in another folder with --run.",
+        )
+
+
+def version_notes(header: Mapping[str, Any]) -> list[str]:
+    """Packages that changed since the run began."""
+    now = package_versions()
+    return [
+        f"{name} was {old} when the run began and is {now.get(name, 'absent')} now."
+        for name, old in header.get("versions", {}).items()
+        if now.get(name) != old
+    ]

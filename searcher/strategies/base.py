@@ -1,0 +1,79 @@
+"""What every strategy is: ask for genomes, be told of finished trials.
+
+A strategy never sees weights, models, recipes or objectives. Its state is a function of its seed and of the
+sequence of calls, so that a run resumes by replaying them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from searcher.candidate import Proposal, Trial
+from searcher.registry import Registry
+
+STRATEGIES: Registry[type[Strategy]] = Registry("strategy", "searcher.strategies")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a strategy may know of the search.
+
+    Args:
+        gene_names: One name per gene; the dimension is their number.
+        objective_names: One name per objective.
+        budget: Candidates that the run may evaluate, baselines included; None if only time limits it.
+        seed: Seed of the run.
+    """
+
+    gene_names: tuple[str, ...]
+    objective_names: tuple[str, ...]
+    budget: int | None
+    seed: int
+
+    @property
+    def dim(self) -> int:
+        """Number of genes."""
+        return len(self.gene_names)
+
+    @property
+    def n_objectives(self) -> int:
+        """Number of objectives."""
+        return len(self.objective_names)
+
+    def rng(self) -> np.random.Generator:
+        """A private generator; evaluators that reseed global generators cannot disturb it."""
+        return np.random.default_rng([self.seed, 0x5EA2C])
+
+
+class Strategy(ABC):
+    """Ask-and-tell interface.
+
+    The constructor takes the :class:`Problem` and keyword-only settings; their annotations and defaults are
+    the config schema of the strategy, and the ``Args`` section of the class docstring is its help text.
+
+    Before the first ``ask`` the strategy is told of the baselines: those inside the space have a genome, the
+    others (genome None) only say what scores to beat. Failed trials have ``fitness`` None and must be survived.
+    """
+
+    wants_examples: ClassVar[bool] = False
+    """Whether trials must carry per-example scores; reading them back on resume costs time."""
+
+    @abstractmethod
+    def __init__(self, problem: Problem) -> None: ...
+
+    @abstractmethod
+    def ask(self, n: int) -> list[Proposal]:
+        """At least one and at most ``n`` proposals; earlier ones may still be pending."""
+
+    @abstractmethod
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Learn of finished trials, in the recorded order; the caller's arrays must not be changed."""
+
+    def describe(self) -> str:
+        """One line for logs and reports: what was chosen, and why, if there was a choice."""
+        return type(self).__name__

@@ -1,0 +1,1 @@
+"""Search spaces: a genome becomes a recipe; one file each."""

@@ -1,0 +1,88 @@
+"""What every search space is: a total, deterministic map from the unit cube to recipes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from searcher.candidate import Genome
+from searcher.pool.layout import Layout
+from searcher.recipe import Recipe
+from searcher.registry import Registry
+
+SPACES: Registry[type[Space]] = Registry("space", "searcher.spaces")
+
+
+@dataclass(frozen=True)
+class SearchedSetting:
+    """An operator setting that is a gene instead of a number.
+
+    Args:
+        name: Setting name.
+        low: Value at gene 0.
+        high: Value at gene 1.
+        per: ``run``: one gene; ``group``: one gene per group of the space.
+    """
+
+    name: str
+    low: float
+    high: float
+    per: Literal["run", "group"] = "run"
+
+
+@dataclass(frozen=True)
+class SpaceContext:
+    """What a space knows of the pool and the operator.
+
+    Args:
+        layout: The parameter line.
+        models: Names of the K source models.
+        base: Name of the base model, or None.
+        operator: Registered operator name.
+        interpolates: True for operators between two ends (slerp): one gene ``t`` per group instead of one
+            coefficient per model; the recipe's coefficients are then ``(1 - t, t)``, or ``(t,)`` from the base
+            to a single model.
+        fixed: Operator settings that are numbers; every setting not searched is listed, defaults included.
+        searched: Operator settings that are genes.
+    """
+
+    layout: Layout
+    models: tuple[str, ...]
+    base: str | None
+    operator: str
+    interpolates: bool = False
+    fixed: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    searched: tuple[SearchedSetting, ...] = ()
+
+
+class Space(ABC):
+    """Genomes to recipes.
+
+    The constructor takes the :class:`SpaceContext` and keyword-only settings; their annotations and defaults
+    are the config schema of the space.
+    """
+
+    @abstractmethod
+    def __init__(self, context: SpaceContext) -> None: ...
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """One name per gene."""
+
+    @abstractmethod
+    def decode(self, genome: Genome, parents: Sequence[Recipe] = ()) -> Recipe:
+        """The recipe of a genome; defined on the whole cube ``[0, 1]^dim``, deterministic."""
+
+    @abstractmethod
+    def encode(self, recipe: Recipe) -> Genome | None:
+        """A genome whose coefficients are those of the recipe, or None if the space does not contain them.
+
+        Settings that the recipe lacks take the middle of their range.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """A readable description: groups, genes, ranges."""

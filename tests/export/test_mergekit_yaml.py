@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ruamel.yaml import YAML
+from safetensors.torch import load_file
+
+from searcher.errors import ExportError
+from searcher.export.mergekit_yaml import mergekit_yaml
+from searcher.merge.engine import MergeEngine
+from searcher.pool.layout import Layout, build_layout
+from searcher.pool.pool import Pool
+from searcher.recipe import Recipe
+from tests.export.tiny_models import llama_config, llama_shapes, recipe_by, write_llamas, write_model
+from tests.golden.make_mergekit_yaml_golden import (
+    CASES,
+    FOLDER,
+    NAME,
+    SOURCES,
+    Case,
+    on_one_line,
+    open_case_pool,
+    run_mergekit,
+)
+
+LAYOUT: Layout = build_layout(llama_shapes(4, tied=False), {})
+RECORD: dict[str, Any] = json.loads((FOLDER / f"{NAME}.json").read_text(encoding="utf-8"))
+BY_NAME = {case.name: case for case in CASES}
+
+
+@cache
+def golden() -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = load_file(FOLDER / f"{NAME}.safetensors")
+    return tensors
+
+
+def write(recipe: Recipe, layout: Layout = LAYOUT, dtype: str = "float32") -> str:
+    return mergekit_yaml(recipe, layout, sources=SOURCES, dtype=dtype)
+
+
+def parsed(recipe: Recipe, layout: Layout = LAYOUT) -> Any:
+    return YAML(typ="safe", pure=True).load(write(recipe, layout))
+
+
+def sources_of(pool_name: str, root: Path) -> Pool:
+    """The pool whose weights are in the golden file."""
+    spec = RECORD["pools"][pool_name]
+    shapes = llama_shapes(spec["n_layers"], tied=spec["tied"])
+    for model in SOURCES:
+        line, tensors = golden()[f"{pool_name}/{model}"], {}
+        for entry in build_layout(shapes, {}).tensors:
+            tensors[entry.name] = line[entry.offset : entry.stop].reshape(entry.shape).clone()
+        write_model(root / pool_name / model, tensors, llama_config(**spec))
+    return open_case_pool(root / pool_name)
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, MergeEngine]:
+    root = tmp_path_factory.mktemp("golden")
+    return {name: MergeEngine(sources_of(name, root), device="cpu") for name in RECORD["pools"]}
+
+
+def largest_operand(case: Case, recipe: Recipe) -> torch.Tensor:
+    """Per element, the largest number that enters the sum; rounding is relative to it, not to what is left of it."""
+    lines = [golden()[f"{case.pool}/{name}"].to(torch.float32).abs() for name in (*recipe.models, recipe.base or "low")]
+    return torch.stack(lines).amax(dim=0) * max(1.0, float(np.abs(recipe.coefficients).max()))
+
+
+def test_every_case_has_a_golden_result_and_the_other_way_round() -> None:
+    assert set(RECORD["cases"]) == set(BY_NAME)
+    assert RECORD["mergekit"] == "0.1.5"
+    assert set(golden()) == set(BY_NAME) | {f"{pool}/{model}" for pool in RECORD["pools"] for model in SOURCES}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_the_text_is_the_one_that_was_given_to_mergekit(name: str, engines: dict[str, MergeEngine]) -> None:
+    case, record = BY_NAME[name], RECORD["cases"][name]
+    engine = engines[case.pool]
+    recipe = recipe_by(
+        engine.layout, case.operator, case.row, models=case.models, base=case.base, settings=case.settings
+    )
+    assert recipe == Recipe.from_json(record["recipe"])
+    assert write(recipe, engine.layout, str(engine.dtype).removeprefix("torch.")) == record["yaml"]
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_mergekit_made_our_weights(name: str, engines: dict[str, MergeEngine]) -> None:
+    """Bit for bit in bfloat16, TIES and task arithmetic; float32 linear and slerp to 2 epsilons of the operands.
+
+    mergekit fuses product and sum in linear, and takes the angle of slerp in float32.
+    """
+    case = BY_NAME[name]
+    recipe = Recipe.from_json(RECORD["cases"][name]["recipe"])
+    ours = torch.cat([tensor.reshape(-1) for _, tensor in engines[case.pool].stream(recipe)])
+    theirs = golden()[name]
+    assert ours.dtype == theirs.dtype
+    if case.operator in ("ties", "task_arithmetic") or ours.dtype == torch.bfloat16:
+        assert torch.equal(ours, theirs)
+    allowed = 2 * torch.finfo(ours.dtype).eps * largest_operand(case, recipe)
+    assert bool(((ours.to(torch.float32) - theirs.to(torch.float32)).abs() <= allowed).all())
+
+
+def test_one_segment_is_a_list_of_models() -> None:
+    config = parsed(recipe_by(LAYOUT, "task_arithmetic", lambda _: (0.5, -0.25)))
+    assert config == {
+        "merge_method": "task_arithmetic",
+        "base_model": "base",
+        "models": [
+            {"model": "low", "parameters": {"weight": 0.5}},
+            {"model": "high", "parameters": {"weight": -0.25}},
+        ],
+        "parameters": {"normalize": False},
+        "dtype": "float32",
+        "out_dtype": "float32",
+    }
+
+
+def test_runs_of_equal_blocks_are_slices() -> None:
+    rows = {0: 0.5, 1: 0.5, 2: 0.5, 3: 0.75}
+    config = parsed(recipe_by(LAYOUT, "task_arithmetic", lambda e: (rows.get(e.block or 0, 0.5), 1.0)))
+    assert [s["sources"][1]["layer_range"] for s in config["slices"]] == [[0, 3], [3, 4]]
+    assert [s["sources"][0] for s in config["slices"]] == [
+        {"model": "base", "layer_range": [0, 3]},
+        {"model": "base", "layer_range": [3, 4]},
+    ]
+    assert config["slices"][0]["sources"][1]["parameters"] == {"weight": 0.5}
+
+
+def test_equal_blocks_with_different_modules_need_no_slices() -> None:
+    config = parsed(recipe_by(LAYOUT, "task_arithmetic", lambda e: (0.25 if e.kind == "mlp" else 0.5, 1.0)))
+    assert config["models"][0]["parameters"]["weight"] == [{"filter": "mlp", "value": 0.25}, {"value": 0.5}]
+    assert config["models"][1]["parameters"]["weight"] == 1.0
+
+
+def test_tied_heads_follow_the_embedding() -> None:
+    layout = build_layout(llama_shapes(2, tied=True), {"lm_head.weight": "model.embed_tokens.weight"})
+    config = parsed(recipe_by(layout, "task_arithmetic", lambda e: (0.25 if e.block is None else 0.5, 1.0)), layout)
+    filters = {f["filter"]: f["value"] for f in config["models"][0]["parameters"]["weight"] if "filter" in f}
+    assert filters["lm_head.weight"] == filters["model.embed_tokens.weight"] == 0.25
+
+
+def test_two_stacks_of_blocks_are_told_apart_by_name() -> None:
+    shapes = {f"{stack}.layers.{n}.mlp.weight": (4, 4) for stack in ("encoder", "decoder") for n in (0, 1)}
+    layout = build_layout(shapes, {})
+    values = {name: 0.125 * (1 + number) for number, name in enumerate(shapes)}
+    config = parsed(recipe_by(layout, "linear", lambda e: (values[e.name], 1.0), base=None), layout)
+    setting = config["models"][0]["parameters"]["weight"]
+    found = {f["filter"]: f["value"] for f in setting if "filter" in f}
+    assert found.items() <= values.items()
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("value", [1e-12, 1e-5, 123456.0, 1 / 3, -0.0000015])
+def test_numbers_are_plain_decimals_that_any_yaml_reader_takes_for_numbers(value: float) -> None:
+    text = write(recipe_by(LAYOUT, "task_arithmetic", lambda _: (value, 1.0)))
+    line = next(line for line in text.splitlines() if "weight:" in line)
+    assert "e" not in line.split(":")[1]
+    assert float(line.split(":")[1]) == round(value, 12)
+    assert "&" not in text
+
+
+def inexpressible() -> Iterator[tuple[Recipe, str, str]]:
+    inside = np.array([0, LAYOUT.tensors[3].offset + 1, LAYOUT.n_parameters])
+    cut = Recipe("task_arithmetic", ("low",), "base", inside, np.array([[1.0], [2.0]]))
+    yield cut, "Segments 0 and 1 meet inside a tensor", LAYOUT.tensors[3].name
+    whole = np.array([0, LAYOUT.n_parameters])
+    depth = Recipe("linear", ("low",), None, whole, np.array([[1.0]]), {}, (("low", 0), ("low", 0)))
+    yield depth, "reorders layers", "layers"
+    yield Recipe("dare", ("low",), "base", whole, np.array([[1.0]])), "operator 'dare'", "operator"
+    yield Recipe("linear", ("low", "other"), None, whole, np.array([[1.0, 1.0]])), "no location", "models"
+
+
+@pytest.mark.parametrize(("recipe", "words", "place"), inexpressible())
+def test_what_cannot_be_expressed_says_where_and_what_to_use(recipe: Recipe, words: str, place: str) -> None:
+    with pytest.raises(ExportError, match=words) as caught:
+        write(recipe)
+    assert place in caught.value.where
+    assert "format recipe" in caught.value.fix
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_float64_is_refused_as_arithmetic_is_float32() -> None:
+    with pytest.raises(ExportError, match="float64"):
+        write(recipe_by(LAYOUT, "linear", lambda _: (1.0, 1.0), base=None), dtype="float64")
+
+
+def test_two_sources_in_one_folder_are_refused() -> None:
+    with pytest.raises(ExportError, match="same folder"):
+        mergekit_yaml(
+            recipe_by(LAYOUT, "linear", lambda _: (1.0, 1.0), base=None),
+            LAYOUT,
+            sources={"low": "x", "high": "x"},
+            dtype="float32",
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ties with densities by block", "slerp tied", "task_arithmetic bfloat16"])
+def test_the_installed_mergekit_accepts_our_configurations(name: str, tmp_path: Path) -> None:
+    program = shutil.which("mergekit-yaml")
+    if program is None:
+        pytest.skip("mergekit is not installed")
+    case = BY_NAME[name]
+    write_llamas(tmp_path, **RECORD["pools"][case.pool])
+    pool = open_case_pool(tmp_path)
+    engine = MergeEngine(pool, device="cpu")
+    recipe = recipe_by(pool.layout, case.operator, case.row, models=case.models, base=case.base, settings=case.settings)
+    made = run_mergekit(program, write(recipe, pool.layout, pool.dtype), tmp_path, tmp_path / "out")
+    theirs = on_one_line(pool, made).to(torch.float32)
+    ours = torch.cat([tensor.reshape(-1) for _, tensor in engine.stream(recipe)]).to(torch.float32)
+    torch.testing.assert_close(ours, theirs, rtol=2 * torch.finfo(engine.dtype).eps, atol=1e-6)
