@@ -90,7 +90,9 @@ def front(
         raise ConfigError("--json and --csv exclude each other.", where="command line", fix="Give one of them.")
     record = open_run(run).record()
     if as_json:
-        print(json.dumps(record, indent=1, allow_nan=False))
+        from searcher.front_file import front_text
+
+        print(front_text(record), end="")
     elif as_csv:
         from searcher.front_file import write_csv
 
@@ -106,7 +108,7 @@ def front(
 @app.command()
 def export(
     run: RunArgument,
-    point: Annotated[str, typer.Option(help="knee, target, best:OBJECTIVE or a candidate number.")],
+    point: Annotated[str, typer.Option(help="knee, balanced, best:OBJECTIVE, target or a candidate number.")],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write.")],
     format: Annotated[
         Literal["hf", "lora", "mergekit", "recipe"],

@@ -77,7 +77,9 @@ class OutputSection(BaseModel):
     """What is exported when the search ends."""
 
     model_config = STRICT
-    export: Annotated[list[str | int], Field(description="Points: knee, target, best:OBJECTIVE or a number.")] = []
+    export: Annotated[
+        list[str | int], Field(description="Points: knee, balanced, best:OBJECTIVE, target or a number.")
+    ] = []
     formats: Annotated[list[Literal["hf", "lora", "mergekit", "recipe"]], Field(min_length=1)] = ["hf"]
 
 

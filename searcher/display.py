@@ -160,7 +160,13 @@ def _cells(row: Mapping[str, Any], names: list[str]) -> list[str]:
 def _number(value: float | None, stderr: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.3g}" if stderr is None else f"{value:.3g}±{stderr:.1g}"
+    return _short(value, 3) if stderr is None else f"{_short(value, 3)}±{_short(stderr, 2)}"
+
+
+def _short(value: float, decimals: int) -> str:
+    """Few characters: fixed decimals for ordinary numbers, significant digits for large and tiny ones."""
+    ordinary = value == 0 or 10.0**-decimals <= abs(value) < 10
+    return f"{value:.{decimals}f}" if ordinary else f"{value:.{decimals}g}"
 
 
 def show_result(run: Run, stream: TextIO) -> None:
@@ -171,7 +177,7 @@ def show_result(run: Run, stream: TextIO) -> None:
     record = run.record()
     console.print(front_table(record, tagged_only=True))
     verdict = judge(run.report_data())
-    console.print(f"{verdict.headline}: {verdict.reason}", markup=False, soft_wrap=True)
+    console.print(f"{verdict.headline}: {verdict.reason}", markup=False, soft_wrap=not console.is_terminal)
     for export in run.exports():
         state = "re-loaded and re-scored" if export.verified else "not a model, so not re-scored"
         console.print(f"exported: {run.shown(run.folder / export.folder)} ({state})", markup=False, soft_wrap=True)

@@ -20,12 +20,19 @@ from searcher.multi_objective.preference import closest_to_target
 
 
 def tags_of(history: History, numbers: Sequence[int]) -> dict[int, list[str]]:
-    """Tags of front points: ``knee``, ``best:OBJECTIVE`` for each objective, ``target`` if targets are named."""
+    """Tags of front points.
+
+    ``knee``; ``balanced``, the best worst objective, if several objectives share unit and direction;
+    ``best:OBJECTIVE`` for each objective; ``target`` if targets are named.
+    """
     tags: dict[int, list[str]] = {number: [] for number in numbers}
     if not numbers:
         return tags
     fitness = np.array([history.fitness(number) for number in numbers], dtype=np.float64)
     tags[numbers[knee(fitness)]].append("knee")
+    if len(history.objectives) > 1 and len({(o.unit, o.direction) for o in history.objectives}) == 1:
+        order = np.lexsort((-fitness.sum(axis=1), -fitness.min(axis=1)))
+        tags[numbers[int(order[0])]].append("balanced")
     for i, objective in enumerate(history.objectives):
         tags[numbers[int(np.argmax(fitness[:, i]))]].append(f"best:{objective.name}")
     targets = [o.target for o in history.objectives]
@@ -37,7 +44,7 @@ def tags_of(history: History, numbers: Sequence[int]) -> dict[int, list[str]]:
 
 
 def find_point(history: History, point: str | int) -> int:
-    """Number of the candidate that a user calls ``knee``, ``target``, ``best:OBJECTIVE`` or by its number.
+    """Number of the candidate that a user calls ``knee``, ``best:OBJECTIVE`` or another tag, or by its number.
 
     Raises:
         ConfigError: If there is no such point, or the candidate was not scored.
@@ -61,7 +68,7 @@ def _no_point(text: str, reason: str, numbers: Sequence[int]) -> ConfigError:
     return ConfigError(
         f"There is no point {text!r}: {reason}.",
         where="--point",
-        fix=f"Use knee, best:OBJECTIVE or a candidate number; on the front are: {listed or 'none'}.",
+        fix=f"Use knee, balanced, best:OBJECTIVE or a candidate number; on the front are: {listed or 'none'}.",
     )
 
 
@@ -133,7 +140,19 @@ def _json(value: float) -> float | None:
 
 def write_front(history: History, path: Path) -> None:
     """Write front.json, whole or not at all."""
-    write_text_atomically(path, json.dumps(front_record(history), indent=1, allow_nan=False) + "\n")
+    write_text_atomically(path, front_text(front_record(history)))
+
+
+def front_text(record: Mapping[str, Any]) -> str:
+    """The record as JSON, one line per key, baseline and point (an indenting encoder is ten times slower)."""
+    lines = [f"{json.dumps(key)}: {_rows(value)}" for key, value in record.items()]
+    return "{" + ",\n ".join(lines) + "}\n"
+
+
+def _rows(value: object) -> str:
+    if not isinstance(value, list) or not value or not isinstance(value[0], dict):
+        return json.dumps(value, allow_nan=False)
+    return "[\n  " + ",\n  ".join(json.dumps(row, allow_nan=False) for row in value) + "]"
 
 
 def write_csv(record: Mapping[str, Any], stream: TextIO) -> None:
