@@ -13,6 +13,8 @@ from types import ModuleType
 
 from searcher.errors import ConfigError
 
+USER_MODULE = "searcher_user_"  # modules loaded by path get this prefix
+
 
 def load_function(reference: str, *, root: Path, where: str) -> Callable[..., object]:
     """The function that a reference names. Importing runs the user's code, which is trusted.
@@ -40,6 +42,18 @@ def load_function(reference: str, *, root: Path, where: str) -> Callable[..., ob
     return function  # type: ignore[no-any-return]  # whatever the user's module holds
 
 
+def reference_of(function: Callable[..., object]) -> str:
+    """The reference by which :func:`load_function` finds a module-level function again.
+
+    A function of a script, or of a file loaded by path, is named by its file; one defined inside another function
+    gets a reference that names it but cannot be loaded.
+    """
+    module, name = function.__module__, getattr(function, "__qualname__", type(function).__name__)
+    file = source_file(function)
+    is_importable = module != "__main__" and not module.startswith(USER_MODULE)
+    return f"{module}:{name}" if is_importable or file is None else f"{file}:{name}"
+
+
 def source_file(function: Callable[..., object]) -> Path | None:
     """The file a function is defined in; None for built-ins and functions typed at a prompt."""
     try:
@@ -54,7 +68,7 @@ def _module_of_file(path: Path, where: str) -> ModuleType:
     if not path.is_file():
         raise ConfigError(f"The file {path} does not exist.", where=where, fix="Correct the path before the colon.")
     resolved = path.resolve()
-    name = f"searcher_user_{resolved.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}"
+    name = f"{USER_MODULE}{resolved.stem}_{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, resolved)
     assert spec is not None  # a .py file always has a loader
     assert spec.loader is not None

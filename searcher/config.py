@@ -17,6 +17,7 @@ from searcher.config_errors import explain
 from searcher.errors import ConfigError
 from searcher.executor.base import EXECUTORS
 from searcher.objectives.base import OBJECTIVES
+from searcher.objectives.function_reference import reference_of
 from searcher.operator_section import operator_model
 from searcher.registry import Registry
 from searcher.spaces.base import SPACES
@@ -142,9 +143,19 @@ class Config(BaseModel):
         return self._document.where(path)
 
     def resolved(self) -> dict[str, Any]:
-        """Every setting with its default filled in, as JSON data."""
-        data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
+        """Every setting with its default filled in, as JSON data; functions become references to them."""
+        data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, fallback=_reference)
         return data
+
+
+def _reference(value: Any) -> str:  # noqa: ANN401 - whatever a Python caller put into a config
+    if not callable(value):
+        raise ConfigError(
+            f"A setting holds a {type(value).__name__}, which cannot be recorded.",
+            where="config",
+            fix="Use numbers, texts, lists and mappings, or a module-level function.",
+        )
+    return reference_of(value)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -222,7 +233,7 @@ def _component(
         values = {k: getattr(m, k) for m in _validated(common, shared, model, own) for k in type(m).model_fields}
     except ValidationError as error:
         raise explain(error, document, model, path) from None
-    return values
+    return {k: v for k, v in values.items() if v is not None}
 
 
 def _validated(

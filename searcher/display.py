@@ -51,6 +51,8 @@ class Progress:
             self._budget, self._n_before = fields["budget"], fields["evaluations"]
             if self._n_before:
                 self._console.print(f"resuming: {self._n_before} evaluations are recorded")
+        elif event == "warning":
+            self._console.print(f"warning: {fields['message']}", markup=False, soft_wrap=True)
         elif event in ("evaluated", "rescored"):
             self._show(fields["history"], fields["evaluation"], fields.get("front_changed", False))
 

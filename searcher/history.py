@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from searcher.candidate import Candidate, Evaluation, Split, Trial
+from searcher.candidate import Candidate, Evaluation, Score, Split, Trial
 from searcher.multi_objective.dominance import Front, non_dominated
 from searcher.multi_objective.hypervolume import hypervolume
 
@@ -95,7 +95,7 @@ class History:
 
     def add_evaluation(self, evaluation: Evaluation) -> bool:
         """Add an evaluation; returns whether the search front changed."""
-        self.evaluations[evaluation.candidate, evaluation.split] = evaluation
+        self.evaluations[evaluation.candidate, evaluation.split] = _without_examples(evaluation)
         self.seconds += evaluation.seconds
         if evaluation.split != "search":
             return False
@@ -141,18 +141,14 @@ class History:
 
         Args:
             candidate: Its number.
-            examples: Per-example scores read from storage, if the strategy wants them.
+            examples: Per-example scores by objective, read from storage; None if the strategy does not use them.
         """
         known, evaluation = self.candidates[candidate], self.evaluations[candidate, "search"]
         if evaluation.error is not None:
             return Trial(candidate, known.genome, known.parents, error=evaluation.error)
-        scores = [evaluation.scores[o.name] for o in self.objectives]
-        found = [
-            s.example_scores if examples is None else examples.get(o.name)
-            for s, o in zip(scores, self.objectives, strict=True)
-        ]
-        signed = tuple(None if a is None else o.sign * a for a, o in zip(found, self.objectives, strict=True))
-        stderr = np.array([s.stderr for s in scores])
+        stderr = np.array([evaluation.scores[o.name].stderr for o in self.objectives])
+        found = [(o.sign, (examples or {}).get(o.name)) for o in self.objectives]
+        signed = tuple(None if values is None else sign * values for sign, values in found)
         return Trial(candidate, known.genome, known.parents, self._fitness[candidate].copy(), stderr, signed)
 
     def baselines(self) -> list[Candidate]:
@@ -211,6 +207,11 @@ class History:
             if number != newest:
                 self._enter(number)
         return True
+
+
+def _without_examples(evaluation: Evaluation) -> Evaluation:
+    """Per-example scores stay in storage; a long run would fill the memory with them."""
+    return replace(evaluation, scores={n: Score(s.value, s.stderr) for n, s in evaluation.scores.items()})
 
 
 def _reference(objective: ObjectiveInfo, fitness: NDArray[np.float64]) -> float:

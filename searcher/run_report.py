@@ -30,6 +30,9 @@ from searcher.report.data import (
 )
 
 
+ENOUGH = 10  # candidates before a constant objective is suspicious
+
+
 def report_data(
     folder: Path, header: Mapping[str, Any], history: History, exports: Sequence[ExportRow], notes: Sequence[str] = ()
 ) -> ReportData:
@@ -38,7 +41,7 @@ def report_data(
     tags = tags_of(history, numbers)
     config = header["config"]
     fixed = ", ".join(f"{k} {v}" for k, v in config["operator"].items() if k != "name")
-    warnings = [*header["warnings"], *notes]
+    warnings = [*header["warnings"], *notes, *_constant_objectives(history)]
     return ReportData(
         run=_shown(folder, Path(header["root"])),
         name=folder.name,
@@ -174,6 +177,18 @@ def _segment_label(tensors: Sequence[TensorEntry], start: int, stop: int) -> str
     kinds = {t.kind for t in inside}
     partial = len(names) == 1 and len(kinds) == 1 and inside[0].block is not None
     return f"{label}, {inside[0].kind}" if partial else label
+
+
+def _constant_objectives(history: History) -> list[str]:
+    """A warning for each objective that cannot guide a search because it never changes."""
+    fitness = [f for c in history.candidates if (f := history.fitness(c.number)) is not None]
+    if len(fitness) < ENOUGH:
+        return []
+    spread = np.ptp(np.array(fitness), axis=0)
+    constant = [o.name for o, width in zip(history.objectives, spread, strict=True) if width == 0]
+    return [
+        f"Objective {name} gave every candidate the same score; is it scored on the right data?" for name in constant
+    ]
 
 
 def _failures(history: History) -> tuple[FailureRow, ...]:

@@ -100,8 +100,14 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
         listeners=[FrontWriter(folder), log, *listeners],
         wants_examples=strategy.wants_examples,
     )
+    for warning in [*header["warnings"], *version_notes(header)]:
+        for listener in [log, *listeners]:
+            listener("warning", {"message": warning})
     try:
-        return study.run()
+        history = study.run()
+        if strategy.describe() != header["strategy"]:  # it may know more now: where it started, say
+            storage.write_header({**header, "strategy": strategy.describe()})
+        return history
     except BaseException as error:
         log("stopped", {"reason": type(error).__name__})
         if study.history.n_searched:

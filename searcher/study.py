@@ -276,7 +276,7 @@ class Study:
 
     def _trial(self, number: int) -> Trial:
         """What the strategy is told; per-example scores are read back only if it wants them."""
-        examples = self._storage.examples(self._source_of(number), "search") if self._wants_examples else {}
+        examples = self._storage.examples(self._source_of(number), "search") if self._wants_examples else None
         return self.history.trial(number, examples)
 
     def _source_of(self, number: int) -> int:
