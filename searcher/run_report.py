@@ -29,7 +29,6 @@ from searcher.report.data import (
     Scores,
 )
 
-
 ENOUGH = 10  # candidates before a constant objective is suspicious
 
 

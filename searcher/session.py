@@ -85,7 +85,7 @@ def objective_infos(header: Mapping[str, Any]) -> tuple[ObjectiveInfo, ...]:
 
 def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) -> History:
     header, folder = storage.header, storage.folder
-    log = RunLog(folder)
+    log: Listener = RunLog(folder)
     strategy = parts.strategy(header["seed"], header["first_budget"])
     executor: Any = EXECUTORS.get(parts.config.executor["name"])
     study = Study(
@@ -101,7 +101,7 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
         wants_examples=strategy.wants_examples,
     )
     for warning in [*header["warnings"], *version_notes(header)]:
-        for listener in [log, *listeners]:
+        for listener in (log, *listeners):
             listener("warning", {"message": warning})
     try:
         history = study.run()
