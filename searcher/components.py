@@ -47,9 +47,13 @@ def summary(component: Callable[..., Any]) -> str:
 
 
 def argument_help(component: Callable[..., Any]) -> dict[str, str]:
-    """The ``Args:`` section of a Google docstring, name to text."""
-    text = inspect.getdoc(component) or ""
-    match = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text, flags=re.MULTILINE)
+    """The ``Args:`` sections of a component's Google docstring and of its base classes', name to text."""
+    lineage = reversed(component.__mro__) if isinstance(component, type) else (component,)
+    return {name: text for part in lineage for name, text in _own_help(part.__doc__ or "").items()}
+
+
+def _own_help(docstring: str) -> dict[str, str]:
+    match = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", inspect.cleandoc(docstring), flags=re.MULTILINE)
     if match is None:
         return {}
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", match.group(1), flags=re.MULTILINE)

@@ -48,7 +48,7 @@ def report_data(
         searcher_version=header["searcher"],
         objectives=tuple(ObjectiveInfo(o.name, o.direction, o.unit, o.n_examples) for o in history.objectives),
         seed=header["seed"],
-        elapsed=history.seconds,
+        elapsed=max(header.get("elapsed", 0.0), history.seconds),
         strategy=header["strategy"],
         space=header["space"],
         operator=config["operator"]["name"] + (f" ({fixed})" if fixed else ""),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from searcher.executor.base import EXECUTORS
 from searcher.front_file import write_front
 from searcher.history import History, ObjectiveInfo
 from searcher.storage import SqliteStorage
+from searcher.strategies.base import Strategy
 from searcher.study import Budget, Listener, Study
 
 
@@ -103,16 +106,25 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
     for warning in [*header["warnings"], *version_notes(header)]:
         for listener in (log, *listeners):
             listener("warning", {"message": warning})
+    n_before, started = len(study.history.evaluations), time.monotonic()
     try:
         history = study.run()
-        if strategy.describe() != header["strategy"]:  # it may know more now: where it started, say
-            storage.write_header({**header, "strategy": strategy.describe()})
-        return history
     except BaseException as error:
-        log("stopped", {"reason": type(error).__name__})
-        if study.history.n_searched:
-            write_front(study.history, folder / "front.json")
+        with suppress(OSError, RunError):  # the reason to stop may be a full disk
+            log("stopped", {"reason": type(error).__name__})
+            if study.history.n_searched:
+                write_front(study.history, folder / "front.json")
+            _note_session(storage, strategy, started)
         raise
+    if len(history.evaluations) > n_before:
+        _note_session(storage, strategy, started)
+    return history
+
+
+def _note_session(storage: SqliteStorage, strategy: Strategy, started: float) -> None:
+    """Add this session's wall time to the header, and what the strategy knows of itself now (where it started)."""
+    elapsed = storage.header.get("elapsed", 0.0) + time.monotonic() - started
+    storage.write_header({**storage.header, "elapsed": elapsed, "strategy": strategy.describe()})
 
 
 def _baselines(parts: Parts) -> list[Any]:

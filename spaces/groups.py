@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from searcher.candidate import Genome
 from searcher.pool.layout import Layout, TensorEntry
 from searcher.recipe import Recipe, SettingValue
-from searcher.spaces.base import SpaceContext
+from searcher.spaces.base import Space, SpaceContext
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +162,25 @@ class GroupedGenes:
             f"{s.name} of {self.context.operator}: [{s.low:g}, {s.high:g}], one gene per {s.per}"
             for s in self.context.searched
         ]
+
+
+class GroupedSpace(Space):
+    """A space whose genes are coefficients of groups of tensors; leaves make the groups in their constructor."""
+
+    _genes: GroupedGenes
+
+    @property
+    @override
+    def names(self) -> tuple[str, ...]:
+        return self._genes.names
+
+    @override
+    def decode(self, genome: Genome, parents: Sequence[Recipe] = ()) -> Recipe:
+        return self._genes.decode(genome)
+
+    @override
+    def encode(self, recipe: Recipe) -> Genome | None:
+        return self._genes.encode(recipe)
 
 
 def _gene(head: str, label: str, n_groups: int) -> str:

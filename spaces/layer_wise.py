@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from typing_extensions import override
 
-from searcher.candidate import Genome
 from searcher.pool.layout import Layout, TensorEntry
-from searcher.recipe import Recipe
-from searcher.spaces.base import SPACES, Space, SpaceContext
-from searcher.spaces.groups import GroupedGenes, group_tensors, ranges
+from searcher.spaces.base import SPACES, SpaceContext
+from searcher.spaces.groups import GroupedGenes, GroupedSpace, group_tensors, ranges
 
 
 @SPACES.register("layer_wise")
-class LayerWise(Space):
+class LayerWise(GroupedSpace):
     """Groups by block, optionally by module kind; embeddings, the final norm and the head are groups of their own.
 
     Args:
@@ -44,19 +41,6 @@ class LayerWise(Space):
 
     def _label_of(self, layout: Layout) -> _Labels:
         return _Labels(self._by, self._granularity, layout.n_blocks)
-
-    @property
-    @override
-    def names(self) -> tuple[str, ...]:
-        return self._genes.names
-
-    @override
-    def decode(self, genome: Genome, parents: Sequence[Recipe] = ()) -> Recipe:
-        return self._genes.decode(genome)
-
-    @override
-    def encode(self, recipe: Recipe) -> Genome | None:
-        return self._genes.encode(recipe)
 
     @override
     def describe(self) -> str:

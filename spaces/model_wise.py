@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from typing_extensions import override
 
-from searcher.candidate import Genome
-from searcher.recipe import Recipe
-from searcher.spaces.base import SPACES, Space, SpaceContext
-from searcher.spaces.groups import GroupedGenes, group_tensors, ranges
+from searcher.spaces.base import SPACES, SpaceContext
+from searcher.spaces.groups import GroupedGenes, GroupedSpace, group_tensors, ranges
 
 
 @SPACES.register("model_wise")
-class ModelWise(Space):
+class ModelWise(GroupedSpace):
     """One gene per model; for slerp one gene, the position between the two ends.
 
     Args:
@@ -24,19 +20,6 @@ class ModelWise(Space):
     def __init__(self, context: SpaceContext, *, range: tuple[float, float] = (0.0, 1.0)) -> None:
         low, high = ranges(range)
         self._genes = GroupedGenes(context, group_tensors(context.layout, lambda _: "all"), low, high)
-
-    @property
-    @override
-    def names(self) -> tuple[str, ...]:
-        return self._genes.names
-
-    @override
-    def decode(self, genome: Genome, parents: Sequence[Recipe] = ()) -> Recipe:
-        return self._genes.decode(genome)
-
-    @override
-    def encode(self, recipe: Recipe) -> Genome | None:
-        return self._genes.encode(recipe)
 
     @override
     def describe(self) -> str:
