@@ -25,7 +25,7 @@ from searcher.pool.layout import Layout, TensorEntry
 from searcher.session import FrontWriter, RunLog
 from searcher.spaces.base import SpaceContext
 from searcher.spaces.layer_wise import LayerWise
-from searcher.storage import SqliteStorage
+from searcher.sqlite_storage import SqliteStorage
 from searcher.strategies.base import Problem
 from searcher.strategies.factory import make_strategy
 from searcher.study import Budget, Study

@@ -133,9 +133,9 @@ class PythonObjective(Objective):
         """Run the user's code; whatever it raises fails the candidate, not the run."""
         try:
             return self._function(model, **arguments)
-        except (CandidateError, MemoryError):
+        except (CandidateError, MemoryError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             kind = type(error).__name__
             if kind == "OutOfMemoryError":  # torch's, which the evaluator knows
                 raise

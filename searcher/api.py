@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from searcher import session
 from searcher.assembly import make_engine, make_pool, require_header, stored_config
 from searcher.candidate import SPLITS, Candidate, Split
 from searcher.config import Config, load_config, make_config
-from searcher.errors import ExportError
+from searcher.errors import ConfigError, ExportError, SearcherError
 from searcher.export.exporter import export_point
 from searcher.export.manifest import check_manifest
 from searcher.export.point import ExportPoint
@@ -23,9 +24,11 @@ from searcher.front_file import find_point, front_record, tags_of
 from searcher.history import History
 from searcher.report.data import ExportRow, ReportData
 from searcher.run_report import report_data
-from searcher.storage import SqliteStorage
+from searcher.sqlite_storage import SqliteStorage
 from searcher.study import Listener
 from searcher.yaml_file import YamlDocument
+
+FORMATS = ("hf", "lora", "mergekit", "recipe")
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +92,7 @@ def _config(config: str | Path | Mapping[str, Any] | Config, overrides: Sequence
         return load_config(Path(config), overrides)
     if isinstance(config, Config) and not overrides:
         return config
-    data = config.resolved() if isinstance(config, Config) else dict(config)
+    data = config.resolved() if isinstance(config, Config) else deepcopy(dict(config))
     from searcher.config import apply_overrides
 
     document = YamlDocument(data, {}, "config")
@@ -98,14 +101,19 @@ def _config(config: str | Path | Mapping[str, Any] | Config, overrides: Sequence
 
 
 def _finish(folder: Path) -> Run:
-    """Export the points that the config names, then write the report."""
+    """Export the points that the config names, then write the report, also if an export fails."""
     run = Run(folder)
-    output = run.config.output
-    for spec in output.export:
-        for kind in output.formats:
+    failures: list[SearcherError] = []
+    for spec in run.config.output.export:
+        for kind in run.config.output.formats:
             name = str(spec).replace(":", "-") + ("" if kind == "hf" else f"-{kind}")
-            run.point(spec).export(folder / "export" / name, format=kind, overwrite=True)
+            try:
+                run.point(spec).export(folder / "export" / name, format=kind, overwrite=True)
+            except SearcherError as error:
+                failures.append(error)
     run.write_report()
+    if failures:
+        raise failures[0]
     return run
 
 
@@ -229,6 +237,9 @@ class Point:
         Raises:
             ExportError: If the format cannot express it, or the export does not reproduce its scores.
         """
+        if format not in FORMATS:
+            known = ", ".join(FORMATS)
+            raise ExportError(f"There is no export format {format!r}.", where="format", fix=f"Use one of: {known}.")
         splits = [s for s in SPLITS if self.scores(s)]
 
         def verify(written: Path) -> Mapping[str, Any]:
@@ -319,6 +330,11 @@ class FrontPoints(Sequence[Point]):
         history = self._run.history
         names = [o.name for o in history.objectives]
         axes = [x or names[0], y or names[min(1, len(names) - 1)]]
+        unknown = [a for a in axes if a not in names]
+        if unknown:
+            raise ConfigError(
+                f"There is no objective {unknown[0]!r}.", where="plot", fix=f"Use one of: {', '.join(names)}."
+            )
         scored = [n for n in range(len(history.candidates)) if history.fitness(n) is not None]
         figure = go.Figure(layout={"xaxis_title": axes[0], "yaxis_title": axes[1], "template": "plotly_white"})
         for label, numbers, size in (("candidates", scored, 5), ("front", [p.number for p in self], 10)):

@@ -16,9 +16,10 @@ from searcher.history import ObjectiveInfo
 from searcher.merge.live_model import LiveModel
 from searcher.merge.operators.base import OPERATORS
 from searcher.objectives.base import OBJECTIVES, Objective
+from searcher.objectives.function_reference import load_function, source_file
 from searcher.operator_section import split_settings
 from searcher.spaces.base import SPACES, Space, SpaceContext
-from searcher.storage import SqliteStorage
+from searcher.sqlite_storage import SqliteStorage
 from searcher.strategies.base import Problem, Strategy
 from searcher.strategies.factory import make_strategy
 from searcher.version import __version__
@@ -190,7 +191,7 @@ def make_header(parts: Parts, strategy: Strategy) -> dict[str, Any]:
         "first_budget": config.budget.evaluations,
         "versions": package_versions(),
         "hashes": dict(parts.pool.hashes),
-        "data_hashes": data_hashes(parts.objectives, config.root),
+        "data_hashes": data_hashes(parts.objectives, config.pool.loader, config.root),
         "objectives": [info.to_json() for info in parts.infos],
         "genes": list(parts.space.names),
         "space": parts.space.describe(),
@@ -211,9 +212,17 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-def data_hashes(objectives: Sequence[Objective], root: Path) -> Mapping[str, str]:
-    """SHA-256 of the files that scores depend on, by path relative to ``root`` where possible."""
+def loader_file(loader: str, root: Path) -> Path | None:
+    """The source file of a Python loader, or None for other loaders."""
+    if not loader.startswith("python:"):
+        return None
+    return source_file(load_function(loader.removeprefix("python:"), root=root, where="pool.loader"))
+
+
+def data_hashes(objectives: Sequence[Objective], loader: str, root: Path) -> Mapping[str, str]:
+    """SHA-256 of the files other than weights that scores depend on, by path relative to ``root`` where possible."""
     files = {path.resolve() for objective in objectives for path in objective.files}
+    files |= {path.resolve() for path in (loader_file(loader, root),) if path is not None}
     found = {}
     for path in sorted(files):
         name = str(path.relative_to(root)) if path.is_relative_to(root) else path.name

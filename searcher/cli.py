@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from searcher.errors import ConfigError, SearcherError
+from searcher.streams import leave, prepare, stdout_for_json
 
 INTERRUPTED = 130
 
@@ -48,7 +48,7 @@ def optimize(
     from searcher import api
     from searcher.display import Progress
 
-    with Progress(sys.stderr if as_json else sys.stdout) as progress:
+    with stdout_for_json(as_json), Progress(sys.stderr if as_json else sys.stdout) as progress:
         result = api.optimize(config, run=run, evaluations=evaluations, overrides=set_ or (), listeners=[progress])
     _show(result, as_json)
 
@@ -63,7 +63,7 @@ def resume(
     from searcher import api
     from searcher.display import Progress
 
-    with Progress(sys.stderr if as_json else sys.stdout) as progress:
+    with stdout_for_json(as_json), Progress(sys.stderr if as_json else sys.stdout) as progress:
         result = api.resume(run, evaluations, listeners=[progress])
     _show(result, as_json)
 
@@ -155,11 +155,14 @@ def schema() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code; errors are three lines, tracebacks only with --debug."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):  # a scheduler's stop or a closed terminal saves and leaves as Ctrl-C does
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    prepare()
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop saves and leaves as Ctrl-C does
-    _exit(run_command(arguments, debug=debug))
+    leave(run_command(arguments or ["--help"], debug=len(arguments) < len(sys.argv) - 1))
 
 
 def run_command(arguments: list[str], *, debug: bool) -> int:
@@ -172,15 +175,24 @@ def run_command(arguments: list[str], *, debug: bool) -> int:
     except SearcherError as error:
         return _failed(error, debug)
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the reader has gone; flushing at exit would fail again
-        return 0
-    except Exception as error:  # noqa: BLE001 - a defect, but still no traceback for users
+        return 0  # the reader has gone, as `| head` does
+    except OSError as error:
+        from searcher.disk_errors import file_error
+
+        wrapped = file_error(error)
+        wrapped.__cause__ = error
+        return _failed(wrapped, debug)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
         is_usage = hasattr(error, "format_message")  # click's base class moved between typer's versions
         return _failed(_usage(error) if is_usage else _defect(error), debug)
 
 
 def _interrupted() -> int:
-    print("interrupted; everything recorded is saved, `searcher resume RUN` continues", file=sys.stderr)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not fall into the clean-up
+    words = "interrupted; what was recorded is saved: run the same command again, or `searcher resume RUN`"
+    print(words, file=sys.stderr)
     return INTERRUPTED
 
 
@@ -202,7 +214,7 @@ def _usage(error: Any) -> SearcherError:  # noqa: ANN401 - see run_command
     return wrapped
 
 
-def _defect(error: Exception) -> SearcherError:
+def _defect(error: BaseException) -> SearcherError:
     wrapped = ConfigError(
         f"Unexpected {type(error).__name__}: {error}",
         where="a defect of searcher",
@@ -210,15 +222,6 @@ def _defect(error: Exception) -> SearcherError:
     )
     wrapped.__cause__ = error
     return wrapped
-
-
-def _exit(code: int) -> None:
-    """Leave with a code even if stdout is already closed."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    raise SystemExit(code)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from searcher.components import STRICT, settings_model
 from searcher.config_errors import explain
-from searcher.errors import ConfigError
+from searcher.errors import ConfigError, nearest
 from searcher.executor.base import EXECUTORS
 from searcher.objectives.base import OBJECTIVES
 from searcher.objectives.function_reference import reference_of
@@ -197,6 +197,7 @@ def make_config(document: YamlDocument, root: Path | None = None) -> Config:
         "objectives": [_objective(o, ("objectives", i), document) for i, o in enumerate(config.objectives)],
     }
     _check_names(checked["objectives"], document)
+    _check_exports(config.output.export, checked["objectives"], document)
     config = config.model_copy(update=checked)
     config._document = document
     config._root = (root or Path.cwd()).resolve()
@@ -271,6 +272,20 @@ def _check_names(objectives: Sequence[Section], document: YamlDocument) -> None:
         seen.add(objective["name"])
 
 
+def _check_exports(points: Sequence[str | int], objectives: Sequence[Section], document: YamlDocument) -> None:
+    """A misspelt point would otherwise be noticed only after the whole search."""
+    known = ["knee", "balanced", "target", *(f"best:{o['name']}" for o in objectives)]
+    for i, point in enumerate(points):
+        text = str(point)
+        if text not in known and not (text.isascii() and text.isdecimal()):
+            hint = nearest(text, known)
+            raise ConfigError(
+                f"There is no point {text!r} to export." + (f" Did you mean {hint!r}?" if hint else ""),
+                where=document.where(("output", "export", i)),
+                fix=f"Use a candidate number or one of: {', '.join(known)}.",
+            )
+
+
 def _strategy(section: Section, document: YamlDocument) -> Section:
     """Optuna samplers take their own keyword arguments, which are checked when the sampler is made."""
     if str(section.get("name", "")).startswith(OPTUNA):
@@ -297,10 +312,10 @@ def _override(document: YamlDocument, text: str) -> None:
     """Apply one ``KEY=VALUE``; the key is dotted, list items by number."""
     key, separator, value = text.partition("=")
     source = f"--set {text}"
-    if not separator or not key:
+    if not separator or not key or "\n" in text:
         raise ConfigError(f"Expected KEY=VALUE, but got {text!r}.", where="--set", fix="For example --set seed=1.")
     node: Any = document.data
-    parts: list[Any] = [int(p) if p.isdigit() else p for p in key.split(".")]
+    parts: list[Any] = [int(p) if p.isascii() and p.isdecimal() else p for p in key.split(".")]
     try:
         for part in parts[:-1]:
             node = node[part] if isinstance(node, list) else node.setdefault(part, {})

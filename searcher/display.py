@@ -34,6 +34,7 @@ class Progress:
         self._budget: int | None = None
         self._started = self._last_line = time.monotonic()
         self._n_before = 0
+        self._is_silent = False
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -46,7 +47,15 @@ class Progress:
             self._live.stop()
 
     def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Take one event of the study."""
+        """Take one event of the study; a stream that is closed or full silences the display, not the run."""
+        if self._is_silent:
+            return
+        try:
+            self._take(event, fields)
+        except (OSError, ValueError, SystemExit):  # rich answers a broken pipe with SystemExit
+            self._is_silent = True
+
+    def _take(self, event: str, fields: Mapping[str, Any]) -> None:
         if event == "start":
             self._budget, self._n_before = fields["budget"], fields["evaluations"]
             if self._n_before:

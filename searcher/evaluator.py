@@ -9,6 +9,7 @@ from typing import Protocol
 
 from searcher.candidate import SPLITS, Candidate, Evaluation, Score, Split
 from searcher.errors import CandidateError, SearcherError
+from searcher.isolation import isolated
 from searcher.merge.live_model import LiveModel
 from searcher.recipe import Recipe
 
@@ -76,19 +77,28 @@ class Evaluator:
             error, message, scores = failure.error_class, str(failure), {}
         except MemoryError as failure:
             error, message, scores = "OutOfMemory", str(failure) or "host memory", {}
-        except Exception as failure:  # noqa: BLE001 - the run must survive whatever one candidate does
+        except KeyboardInterrupt:
+            raise
+        except BaseException as failure:  # noqa: BLE001 - the run must survive whatever one candidate does
             kind = type(failure).__name__
             error = "OutOfMemory" if kind == "OutOfMemoryError" else kind
             message, scores = str(failure), {}
         seconds = time.perf_counter() - started
-        return Evaluation(candidate.number, split, scores, seconds, error, message[:2000])
+        return Evaluation(candidate.number, split, scores, seconds, error, _printable(message))
 
     def _score(self, objective: Scorer, model: LiveModel, split: Split) -> Score:
         examples = objective.splits.get(split)
-        score = objective.evaluate(model, examples, self._seed)
-        if not math.isfinite(score.value):
-            raise CandidateError("NonFiniteScore", f"Objective {objective.name!r} returned {score.value}.")
+        with isolated(model, objective.name):
+            score = objective.evaluate(model, examples, self._seed)
+        if not math.isfinite(score.value) or math.isinf(score.stderr):
+            found = f"{score.value} with standard error {score.stderr}"
+            raise CandidateError("NonFiniteScore", f"Objective {objective.name!r} returned {found}.")
         return score
+
+
+def _printable(message: str) -> str:
+    """At most 2,000 characters that can be stored as UTF-8; file names may hold others."""
+    return message[:2000].encode("utf-8", "replace").decode("utf-8")
 
 
 def _has(objective: Scorer, split: Split) -> bool:

@@ -18,6 +18,8 @@ from searcher.history import History
 from searcher.multi_objective.knee import knee
 from searcher.multi_objective.preference import closest_to_target
 
+MAX_DIGITS = 10  # of a candidate number
+
 
 def tags_of(history: History, numbers: Sequence[int]) -> dict[int, list[str]]:
     """Tags of front points.
@@ -51,7 +53,7 @@ def find_point(history: History, point: str | int) -> int:
     """
     numbers = history.reported()
     text = str(point)
-    if text.isdigit():
+    if text.isascii() and text.isdecimal() and len(text) < MAX_DIGITS:
         if history.fitness(int(text)) is None:
             raise _no_point(text, "it has no scores in this run", numbers)
         return int(text)
@@ -80,7 +82,7 @@ def front_record(history: History) -> dict[str, Any]:
     return {
         "objectives": [{"name": o.name, "direction": o.direction, "unit": o.unit} for o in history.objectives],
         "evaluations": history.n_searched,
-        "hypervolume": history.hypervolume,
+        "hypervolume": _json(history.hypervolume),
         "reference_point": [r + 0.0 for r in reference],
         "baselines": [_baseline(history, c.number, c.name) for c in history.baselines()],
         "points": [_point(history, number, tags[number]) for number in numbers],
@@ -134,8 +136,8 @@ def _stderr(evaluation: Evaluation | None) -> Mapping[str, float | None]:
 
 
 def _json(value: float) -> float | None:
-    """Unscored is null, never 0."""
-    return None if math.isnan(value) else value
+    """Unscored is null, never 0; JSON has no infinity either."""
+    return value if math.isfinite(value) else None
 
 
 def write_front(history: History, path: Path) -> None:

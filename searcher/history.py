@@ -101,10 +101,11 @@ class History:
             return False
         self.n_searched += 1
         self._by_digest.setdefault(self.candidates[evaluation.candidate].recipe.digest, evaluation.candidate)
-        if evaluation.error is not None:
-            return False
-        self._fitness[evaluation.candidate] = self.fitness_of(evaluation)
-        return self._enter(evaluation.candidate)
+        if evaluation.error is None:
+            self._fitness[evaluation.candidate] = self.fitness_of(evaluation)
+        if self._reference is None:
+            return self._open_front()
+        return evaluation.error is None and self._enter(evaluation.candidate)
 
     def fitness_of(self, evaluation: Evaluation) -> NDArray[np.float64]:
         """Signed scores, shape ``(n_objectives,)``; nan where an objective has no score in this split."""
@@ -159,18 +160,16 @@ class History:
         """The front that is reported.
 
         Without select examples: the search front. With them: those of its members that no other member
-        dominates on the search and select examples together.
+        dominates on the search and select examples together; one that fails on the select examples is left out.
         """
         front = self.front
-        retested = [n for n in front if self._retested(n)]
-        if len(retested) < len(front) or not front:
+        if any((n, "select") not in self.evaluations for n in front):
             return front
-        pooled = np.array([self._pooled(n) for n in front])
-        return tuple(n for n, kept in zip(front, non_dominated(pooled), strict=True) if kept)
-
-    def _retested(self, candidate: int) -> bool:
-        evaluation = self.evaluations.get((candidate, "select"))
-        return evaluation is not None and evaluation.error is None
+        passed = [n for n in front if self.evaluations[n, "select"].error is None]
+        if not passed:
+            return front
+        pooled = np.array([self._pooled(n) for n in passed])
+        return tuple(n for n, kept in zip(passed, non_dominated(pooled), strict=True) if kept)
 
     def _pooled(self, candidate: int) -> NDArray[np.float64]:
         """Fitness over search and select examples together, weighted by their numbers."""
@@ -182,8 +181,6 @@ class History:
 
     def _enter(self, candidate: int) -> bool:
         """Update front and hypervolume with a newly scored candidate."""
-        if not self._fix_reference(candidate):
-            return False
         fitness = self._fitness[candidate]
         if (self._front.fitness == fitness).all(axis=1).any() or not self._front.add(candidate, fitness):
             return False
@@ -192,21 +189,17 @@ class History:
             self.hypervolumes.append((self.n_searched, volume))
         return True
 
-    def _fix_reference(self, newest: int) -> bool:
-        """Choose the reference point when the last baseline has been scored, and admit those before it."""
-        if self._reference is not None:
-            return True
-        pending = [c.number for c in self.baselines() if (c.number, "search") not in self.evaluations]
-        if pending:
+    def _open_front(self) -> bool:
+        """Fix the reference point once every baseline is scored or failed, and admit what was scored so far."""
+        baselines = [c.number for c in self.baselines()]
+        if not self._fitness or any((n, "search") not in self.evaluations for n in baselines):
             return False
-        scored = sorted(self._fitness)
+        bar = [self._fitness[n] for n in baselines if n in self._fitness] or list(self._fitness.values())
         self._reference = np.array(
-            [_reference(o, np.array([self._fitness[n][i] for n in scored])) for i, o in enumerate(self.objectives)]
+            [_reference(o, np.array([f[i] for f in bar])) for i, o in enumerate(self.objectives)]
         )
-        for number in scored:
-            if number != newest:
-                self._enter(number)
-        return True
+        entered = [self._enter(number) for number in sorted(self._fitness)]
+        return any(entered)
 
 
 def _without_examples(evaluation: Evaluation) -> Evaluation:

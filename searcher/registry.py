@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from searcher.errors import UnknownNameError
+from searcher.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,10 +55,10 @@ class Registry(Generic[T]):
     def load(self) -> Mapping[str, T]:
         """Import every module of the package and every plugin once; returns the table."""
         if not self._loaded:
-            self._loaded = True
             package = import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__):
                 import_module(f"{self._package}.{module.name}")
+            self._loaded = True  # before the plugins, which look names up themselves
             load_plugins()
         return self._by_name
 
@@ -96,4 +96,11 @@ def load_plugins() -> None:
         return
     _plugins_loaded = True
     for entry in entry_points(group=PLUGIN_GROUP):
-        entry.load()
+        try:
+            entry.load()
+        except Exception as error:
+            raise ConfigError(
+                f"Plugin {entry.name!r} cannot be loaded: {type(error).__name__}: {error}",
+                where=f"entry point {entry.value} of group {PLUGIN_GROUP}",
+                fix="Mend or uninstall the package that provides it.",
+            ) from error

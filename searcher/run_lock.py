@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def _owner(folder: Path) -> str:
     """Pid and host of the process that holds the lock."""
     try:
         uri = f"{(folder / 'run.db').resolve().as_uri()}?mode=ro"
-        with sqlite3.connect(uri, uri=True, timeout=5) as db:
+        with closing(sqlite3.connect(uri, uri=True, timeout=5)) as db:
             pid, host = db.execute("SELECT pid, host FROM leases WHERE role = 'coordinator'").fetchone()
         return f"pid {pid} on {host}"
     except (sqlite3.Error, TypeError):

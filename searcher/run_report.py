@@ -170,7 +170,7 @@ def _segment_label(tensors: Sequence[TensorEntry], start: int, stop: int) -> str
     """What stands between two positions: one part's name, or the first and last."""
     inside = [t for t in tensors if t.offset < stop and t.stop > start]
     names = list(dict.fromkeys(t.kind if t.block is None else f"block {t.block}" for t in inside))
-    if len(names) == len({t.kind if t.block is None else t.block for t in tensors}):
+    if start == 0 and stop == tensors[-1].stop:
         return "whole model"
     label = names[0] if len(names) == 1 else f"{names[0]} - {names[-1]}"
     kinds = {t.kind for t in inside}

@@ -20,7 +20,7 @@ from searcher.errors import PoolError, RunError
 from searcher.executor.base import EXECUTORS
 from searcher.front_file import write_front
 from searcher.history import History, ObjectiveInfo
-from searcher.storage import SqliteStorage
+from searcher.sqlite_storage import SqliteStorage
 from searcher.strategies.base import Strategy
 from searcher.study import Budget, Listener, Study
 
@@ -53,11 +53,12 @@ def start(config: Config, folder: Path, listeners: Sequence[Listener] = ()) -> N
             parts = assemble(config)
             header = make_header(parts, parts.strategy(config.seed, config.budget.evaluations))
             storage.write_header({**header, "started": datetime.now(UTC).isoformat(timespec="seconds")})
-            _write_config(folder, storage.header)
         else:
             _check_same(config, storage.header, folder)
             parts = assemble(config)
             _check_sources(parts, storage.header)
+            if "budget" in config.model_fields_set or "output" in config.model_fields_set:
+                storage.write_header({**storage.header, **_changed(config, storage.header)})
         _run(parts, storage, listeners)
 
 
@@ -76,9 +77,19 @@ def resume(folder: Path, more: int | None = None, listeners: Sequence[Listener] 
         if more is not None:
             n_searched = sum(e.split == "search" for e in storage.evaluations())
             storage.write_header(
-                {**storage.header, "budget": {**storage.header["budget"], "evaluations": n_searched + more}}
+                {
+                    **storage.header,
+                    "budget": {**storage.header["budget"], "evaluations": n_searched + more, "hours": None},
+                }
             )
         _run(parts, storage, listeners)
+
+
+def _changed(config: Config, header: Mapping[str, Any]) -> dict[str, Any]:
+    """Header entries for the budget and output that the user asks for now; the strategy keeps its first budget."""
+    resolved = config.resolved()
+    kept = {**header["config"], "budget": resolved["budget"], "output": resolved["output"]}
+    return {"config": kept, "budget": config.budget.model_dump()}
 
 
 def objective_infos(header: Mapping[str, Any]) -> tuple[ObjectiveInfo, ...]:
@@ -88,6 +99,7 @@ def objective_infos(header: Mapping[str, Any]) -> tuple[ObjectiveInfo, ...]:
 
 def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) -> History:
     header, folder = storage.header, storage.folder
+    _write_config(folder, header)
     log: Listener = RunLog(folder)
     strategy = parts.strategy(header["seed"], header["first_budget"])
     executor: Any = EXECUTORS.get(parts.config.executor["name"])
@@ -100,6 +112,7 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
         storage=storage,
         baselines=_baselines(parts),
         budget=Budget(**header["budget"]),
+        hours_before=header.get("elapsed", 0.0) / 3600,
         listeners=[FrontWriter(folder), log, *listeners],
         wants_examples=strategy.wants_examples,
     )
@@ -158,7 +171,7 @@ class RunLog:
         evaluation = fields.get("evaluation")
         if isinstance(evaluation, Evaluation):
             record |= _evaluation_record(evaluation)
-        record |= {k: v for k, v in fields.items() if isinstance(v, str | int | float | bool)}
+        record |= {k: v for k, v in fields.items() if isinstance(v, str | int | bool) or _is_finite(v)}
         torn = self._path.exists() and not self._ends_whole()
         with self._path.open("a", encoding="utf-8") as file:
             file.write(("\n" if torn else "") + json.dumps(record, allow_nan=False) + "\n")
@@ -171,11 +184,15 @@ class RunLog:
             return file.read(1) in (b"", b"\n")
 
 
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
 def _evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
     record: dict[str, Any] = {
         "candidate": evaluation.candidate,
         "split": evaluation.split,
-        "scores": {n: None if math.isnan(s.value) else s.value for n, s in evaluation.scores.items()},
+        "scores": {n: s.value if math.isfinite(s.value) else None for n, s in evaluation.scores.items()},
         "seconds": round(evaluation.seconds, 6),
     }
     if evaluation.error is not None:
@@ -218,7 +235,7 @@ def _check_same(config: Config, header: Mapping[str, Any], folder: Path) -> None
 def _check_sources(parts: Parts, header: Mapping[str, Any]) -> None:
     """Refuse to mix scores of different weights or data."""
     recorded = {**header["hashes"], **header["data_hashes"]}
-    now = {**parts.pool.hashes, **data_hashes(parts.objectives, parts.config.root)}
+    now = {**parts.pool.hashes, **data_hashes(parts.objectives, parts.config.pool.loader, parts.config.root)}
     changed = sorted(name for name in {*recorded, *now} if recorded.get(name) != now.get(name))
     if changed:
         raise PoolError(

@@ -101,6 +101,7 @@ class Study:
         budget: When to stop.
         listeners: Told of every step; they cannot change the run.
         wants_examples: Whether the strategy uses per-example scores.
+        hours_before: Wall time of earlier sessions of the run.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Study:
         budget: Budget,
         listeners: Sequence[Listener] = (),
         wants_examples: bool = False,
+        hours_before: float = 0.0,
     ) -> None:
         self.history = History.of(objectives, storage.candidates(), storage.evaluations())
         self._space, self._strategy, self._evaluator = space, strategy, evaluator
@@ -125,8 +127,9 @@ class Study:
             tuple(listeners),
             wants_examples,
         )
-        self._recent: deque[bool] = deque(maxlen=WINDOW)  # failures of this session
-        self._seconds_before = self.history.seconds
+        recorded = [e.error is not None for e in self.history.evaluations.values() if e.split == "search"]
+        self._recent: deque[bool] = deque(recorded, maxlen=WINDOW)
+        self._hours_before = hours_before
         self._started = time.monotonic()
 
     def run(self) -> History:
@@ -149,6 +152,8 @@ class Study:
         )
         self._replay()
         self._search()
+        if self.history.n_searched and not self.history.front:
+            raise self._too_many_failures()
         self._rescore()
         self._emit("finished", evaluations=self.history.n_searched, hypervolume=self.history.hypervolume)
         return self.history
@@ -211,7 +216,7 @@ class Study:
 
     def _room(self) -> int:
         """Candidates that may still be evaluated."""
-        hours = (self._seconds_before + time.monotonic() - self._started) / 3600
+        hours = self._hours_before + (time.monotonic() - self._started) / 3600
         if self._budget.hours is not None and hours >= self._budget.hours:
             return 0
         if self._budget.evaluations is None:
@@ -252,7 +257,7 @@ class Study:
         if "select" in self._evaluator.splits:
             self._score_split(self.history.front, "select")
         if "held_out" in self._evaluator.splits:
-            baselines = [c.number for c in self.history.baselines()]
+            baselines = [c.number for c in self.history.baselines() if self.history.fitness(c.number) is not None]
             self._score_split([*baselines, *self.history.reported()], "held_out")
         self._emit("front", history=self.history)
 
@@ -284,19 +289,25 @@ class Study:
         return number if copied is None else copied
 
     def _count_failure(self, evaluation: Evaluation) -> None:
-        """Stop when failures exceed the error budget."""
+        """Stop when failures exceed the error budget; a budget of 1 lets everything fail but the whole run."""
         self._recent.append(evaluation.error is not None)
         n_failed = sum(self._recent)
-        all_failed = n_failed == len(self._recent) >= FIRST and self.history.n_searched == n_failed
-        if n_failed <= self._budget.errors * WINDOW and not all_failed:
-            return
-        failed = [e for e in self.history.evaluations.values() if e.error is not None][-n_failed:]
+        is_hopeless = n_failed == len(self._recent) >= FIRST and not self.history.front and self._budget.errors < 1
+        if evaluation.error is not None and (n_failed > self._budget.errors * WINDOW or is_hopeless):
+            raise self._too_many_failures()
+
+    def _too_many_failures(self) -> ErrorBudgetExceeded:
+        n_failed = sum(self._recent)
+        failed = [e for e in self.history.evaluations.values() if e.error is not None and e.split == "search"][
+            -n_failed:
+        ]
         (kind, _), *_ = Counter(e.error for e in failed).most_common(1)
         example = next(e for e in reversed(failed) if e.error == kind)
-        raise ErrorBudgetExceeded(
+        return ErrorBudgetExceeded(
             f"{n_failed} of the last {len(self._recent)} evaluations failed, mostly {kind}: {example.message}",
             where=f"candidate {example.candidate} of the run (all failures are in log.jsonl)",
-            fix="Mend the cause and `searcher resume` the run; raise `budget: {errors: ...}` if failures are expected.",
+            fix="Mend the cause and start again in a new folder with --run DIR; if failures are to be expected, run "
+            "`searcher optimize` again with a larger `budget: {errors: ...}`.",
         )
 
     def _emit(self, event: str, **fields: object) -> None:

@@ -15,7 +15,7 @@ import pytest
 from searcher import session
 from searcher.config import Config, load_config
 from searcher.errors import PoolError, RunError, SearcherError
-from searcher.storage import SqliteStorage
+from searcher.sqlite_storage import SqliteStorage
 from tests.toy import content
 
 ROOT = Path(__file__).parents[1]

@@ -7,6 +7,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import pytest
 from searcher.candidate import Candidate, Evaluation, Score
 from searcher.errors import RunError
 from searcher.recipe import Recipe
-from searcher.storage import Event, MemoryStorage, RunStorage, SqliteStorage
+from searcher.sqlite_storage import SqliteStorage
+from searcher.storage import Event, MemoryStorage, RunStorage
 
 RECIPE = Recipe("ties", ("a", "b"), "base", np.array([0, 3, 9]), np.array([[0.1, 0.2], [0.3, -0.4]]), {"density": 0.5})
 
@@ -88,16 +90,59 @@ def test_no_run_is_an_error(tmp_path: Path) -> None:
         SqliteStorage(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a database at all" * 100])
-def test_a_damaged_database_is_named(tmp_path: Path, damage: bytes) -> None:
-    (tmp_path / "run.db").write_bytes(damage)
-    with pytest.raises(RunError, match=r"cannot be read|no such table"):
-        SqliteStorage(tmp_path)
-    if damage:
+def test_a_damaged_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.db").write_bytes(b"not a database at all" * 100)
+    for write in (False, True):
         with pytest.raises(RunError, match="cannot be read"):
-            SqliteStorage(tmp_path, write=True)
-        (tmp_path / "run.db").unlink()
-        SqliteStorage(tmp_path, write=True).close()  # the failed attempt gave the lock back
+            SqliteStorage(tmp_path, write=write)
+    (tmp_path / "run.db").unlink()
+    SqliteStorage(tmp_path, write=True).close()  # the failed attempt gave the lock back
+
+
+def test_a_database_that_was_only_just_created_has_nothing(tmp_path: Path) -> None:
+    (tmp_path / "run.db").write_bytes(b"")
+    with SqliteStorage(tmp_path) as storage:
+        assert storage.header == {}
+        assert not [*storage.candidates(), *storage.evaluations(), *storage.events()]
+
+
+def test_every_truncation_is_read_or_named(tmp_path: Path) -> None:
+    with SqliteStorage(tmp_path / "run", write=True) as storage:
+        storage.write_header({"seed": 1})
+        for number in range(30):
+            storage.record([Candidate(number, RECIPE)], requested=1)
+            storage.append(Evaluation(number, "search", {"x": Score(float(number))}), told=True)
+    whole = (tmp_path / "run" / "run.db").read_bytes()
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        damaged = bytearray(whole[: rng.integers(len(whole))] if i % 2 else whole)
+        if i % 2 == 0:
+            damaged[rng.integers(len(whole))] ^= 1 << int(rng.integers(8))
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        (folder / "run.db").write_bytes(damaged)
+        with suppress(RunError), SqliteStorage(folder) as storage:
+            list(storage.candidates()), list(storage.evaluations()), list(storage.events())
+
+
+def test_a_reader_sees_one_snapshot_while_a_writer_goes_on(tmp_path: Path) -> None:
+    with SqliteStorage(tmp_path, write=True) as writer:
+        writer.write_header({"seed": 1})
+        writer.record([Candidate(0, RECIPE)])
+        writer.append(Evaluation(0, "search", {"x": Score(0.0)}))
+        with SqliteStorage(tmp_path) as reader:
+            assert len(list(reader.candidates())) == 1
+            writer.record([Candidate(1, RECIPE)])
+            writer.append(Evaluation(1, "search", {"x": Score(1.0)}))
+            assert len(list(reader.candidates())) == len(list(reader.evaluations())) == 1
+
+
+def test_objectives_may_have_any_name(storage: RunStorage) -> None:
+    storage.record([Candidate(0, RECIPE)])
+    names = ["file", "a/b", "names", "scores_0", "ünï"]
+    storage.append(Evaluation(0, "search", {n: Score(0.5, 0.1, np.full(3, float(i))) for i, n in enumerate(names)}))
+    found = storage.examples(0, "search")
+    assert [found[n].tolist() for n in names] == [[float(i)] * 3 for i in range(5)]
 
 
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:

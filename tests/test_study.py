@@ -15,7 +15,8 @@ from typing_extensions import override
 
 from searcher.candidate import Candidate, Evaluation, Split
 from searcher.errors import ErrorBudgetExceeded, RunError
-from searcher.storage import MemoryStorage, SqliteStorage
+from searcher.sqlite_storage import SqliteStorage
+from searcher.storage import MemoryStorage
 from searcher.study import Budget
 from tests.toy import ToyEvaluator, baselines, content, make_space, make_study
 

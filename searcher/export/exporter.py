@@ -29,7 +29,7 @@ Format: TypeAlias = Literal["hf", "lora", "mergekit", "recipe"]
 Verify: TypeAlias = Callable[[Path], Mapping[str, Any]]
 
 RECIPE, CARD, MERGEKIT = "recipe.json", "README.md", "mergekit.yaml"
-_SPARE_BYTES = 64 << 20  # side files, card and manifest beside the weights
+_SPARE_BYTES = 16 << 20  # side files, card and manifest beside the weights
 _LICENCE = re.compile(r"^license:[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*$", re.MULTILINE)
 
 

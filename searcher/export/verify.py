@@ -86,7 +86,7 @@ def recorded_scores(run_folder: Path, candidate: int, splits: Sequence[str]) -> 
         ExportError: If a split of it has not been scored.
         RunError: If there is no run.
     """
-    from searcher.storage import SqliteStorage
+    from searcher.sqlite_storage import SqliteStorage
 
     with SqliteStorage(run_folder) as storage:
         found = {

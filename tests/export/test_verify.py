@@ -17,7 +17,7 @@ from searcher.errors import ExportError
 from searcher.export import verify
 from searcher.export.verify import compare, main, recorded_scores, run_verification
 from searcher.recipe import Recipe
-from searcher.storage import SqliteStorage
+from searcher.sqlite_storage import SqliteStorage
 
 RECIPE = Recipe("linear", ("low",), None, np.array([0, 4]), np.array([[1.0]]))
 RECORDED = {"search": {"accuracy": 0.9375, "loss": float("nan")}, "held_out": {"accuracy": 0.875, "loss": 40.0}}
