@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from searcher.candidate import Score
+from searcher.candidate import Score, beta_stderr
 from searcher.objectives.base import OBJECTIVES
 from searcher.objectives.classifier_objective import ClassifierObjective
 
@@ -40,8 +40,3 @@ def correct(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[n
     n_as_high = np.count_nonzero(logits >= label_logits, axis=1)  # the label's own logit is one of them
     right: NDArray[np.float64] = (n_as_high == 1).astype(np.float64)
     return right
-
-
-def beta_stderr(k: int, n: int) -> float:
-    """Standard deviation of the Beta posterior of a success rate after k of n, under a uniform prior."""
-    return float(np.sqrt((k + 1) * (n - k + 1) / ((n + 2) ** 2 * (n + 3))))

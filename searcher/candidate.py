@@ -73,14 +73,30 @@ class Score:
         """Mean and standard error of per-example scores; unscored (nan) examples are left out.
 
         The standard error is the sample standard deviation over the square root of the number of scored
-        examples; with fewer than two of them it is nan.
+        examples; with fewer than two of them it is nan. Examples that all agree do not prove certainty: if all
+        are right or all wrong (1 or 0) it is that of the Beta posterior (:func:`beta_stderr`), otherwise nan.
         """
         scores = np.asarray(example_scores, dtype=np.float64)
         scored = scores[~np.isnan(scores)]
         if scored.size == 0:
             return cls(float("nan"), float("nan"), scores)
-        stderr = float(np.std(scored, ddof=1) / np.sqrt(scored.size)) if scored.size > 1 else float("nan")
-        return cls(float(np.mean(scored)), stderr, scores)
+        return cls(float(np.mean(scored)), _stderr(scored), scores)
+
+
+def _stderr(scored: NDArray[np.float64]) -> float:
+    if scored.size < 2:
+        return float("nan")
+    if np.ptp(scored) > 0:
+        return float(np.std(scored, ddof=1) / np.sqrt(scored.size))
+    return beta_stderr(int(scored.sum()), scored.size) if scored[0] in (0.0, 1.0) else float("nan")
+
+
+def beta_stderr(k: int, n: int) -> float:
+    """Standard deviation of the Beta posterior of a success rate after k of n, under a uniform prior; never 0.
+
+    The variance is ``(k + 1) (n - k + 1) / ((n + 2)^2 (n + 3))``.
+    """
+    return float(np.sqrt((k + 1) * (n - k + 1) / ((n + 2) ** 2 * (n + 3))))
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,11 +98,9 @@ def front(
 
         write_csv(record, sys.stdout)
     else:
-        from rich.console import Console
+        from searcher.display import print_front
 
-        from searcher.display import front_table
-
-        Console(highlight=False).print(front_table(record))
+        print_front(record, sys.stdout)
 
 
 @app.command()

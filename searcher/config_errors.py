@@ -10,6 +10,14 @@ from pydantic import BaseModel, ValidationError
 from searcher.errors import ConfigError, nearest
 from searcher.yaml_file import YamlDocument
 
+NOT_YET = ("enabled", "tensorboard", "wandb", "mlflow", "memory", "baselines")
+LATER = " This version has nothing else."
+
+FORMS = {
+    "device": "auto, cpu, mps, cuda or cuda:N",
+    "loader": "transformers, python:module:function or python:path/to/file.py:function",
+}
+
 
 def explain(
     error: ValidationError, document: YamlDocument, model: type[BaseModel], prefix: Sequence[str | int] = ()
@@ -63,9 +71,17 @@ def _model_at(model: type[BaseModel], loc: Sequence[str | int]) -> type[BaseMode
         if found is None or not isinstance(part, str):
             continue
         field = found.model_fields.get(part)
-        options = [] if field is None else [field.annotation, *get_args(field.annotation)]
-        found = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if field is None and found.__name__ == part:  # a union member's own name stands in the location
+            continue
+        found = _first_model(None if field is None else field.annotation)
     return found
+
+
+def _first_model(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any type expression
+    """The first pydantic model in an annotation, unions and lists included."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for part in get_args(annotation) if (model := _first_model(part)) is not None), None)
 
 
 def _words(finding: Any, path: Sequence[str | int], model: type[BaseModel] | None) -> tuple[str, str]:  # noqa: ANN401
@@ -80,9 +96,13 @@ def _words(finding: Any, path: Sequence[str | int], model: type[BaseModel] | Non
     if finding["type"] == "missing":
         return f"Key {key!r} is missing.", f"Add `{key}:`; configs/quickstart.yaml shows a complete file."
     if finding["type"] in ("literal_error", "enum"):
-        return f"Key {key!r} has a value that is not allowed.", f"Allowed: {finding['ctx']['expected']}."
+        fix = f"Allowed: {finding['ctx']['expected']}."
+        return f"Key {key!r} has a value that is not allowed.", fix + (LATER if key in NOT_YET else "")
     if finding["type"] == "value_error":
         return f"Key {key!r} cannot be used: {message.removeprefix('Value error, ')}.", "Change it as described."
     if finding["type"] == "string_pattern_mismatch":
-        return f"Key {key!r} has a value of the wrong form.", f"It must match {finding['ctx']['pattern']}."
-    return f"Key {key!r} has a wrong value: {message[:1].lower()}{message[1:]}.", "Change the value."
+        return f"Key {key!r} has a value of the wrong form.", f"Write {FORMS.get(key, finding['ctx']['pattern'])}."
+    return (
+        f"Key {key!r} has a wrong value: {message[:1].lower()}{message[1:]}.",
+        "Change the value; `searcher schema` shows what is allowed.",
+    )

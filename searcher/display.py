@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from searcher.candidate import Evaluation
@@ -59,11 +61,22 @@ class Progress:
         if event == "start":
             self._budget, self._n_before = fields["budget"], fields["evaluations"]
             if self._n_before:
-                self._console.print(f"resuming: {self._n_before} evaluations are recorded")
+                self._say(f"resuming: {self._n_before} evaluations are recorded")
+            elif self._budget is not None:
+                n_baselines = fields.get("baselines", 0)
+                n_left = max(self._budget - n_baselines, 0)
+                self._say(f"{n_baselines} baselines first, then {n_left} evaluations for the search")
+        elif event == "loading":
+            self._say("reading and checking the source models")
+        elif event == "rescoring":
+            self._say(f"scoring {fields['candidates']} candidates on the {fields['split']} examples")
         elif event == "warning":
-            self._console.print(f"warning: {fields['message']}", markup=False, soft_wrap=True)
+            self._say(f"warning: {fields['message']}")
         elif event in ("evaluated", "rescored"):
             self._show(fields["history"], fields["evaluation"], fields.get("front_changed", False))
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def _show(self, history: History, evaluation: Evaluation, front_changed: bool) -> None:
         if self._live is not None:
@@ -127,44 +140,68 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def front_table(record: Mapping[str, Any], *, tagged_only: bool = False) -> Table:
-    """The front as a table, baselines first; ``search / held-out`` scores where both are known.
+def front_table(
+    record: Mapping[str, Any], *, tagged_only: bool = False, with_stderr: bool = True, with_search: bool = True
+) -> Table:
+    """The front as a table, baselines first; ``search/held-out`` scores where both are known.
 
     Args:
         record: The content of front.json.
         tagged_only: Leave out points that are neither the knee nor the best at anything.
+        with_stderr: Show the standard errors of held-out scores.
+        with_search: Show the search scores beside the held-out scores.
     """
     names = [o["name"] for o in record["objectives"]]
     has_held_out = any("held_out" in row for row in [*record["baselines"], *record["points"]])
-    scores = "search/held-out ± standard error" if has_held_out else "search"
-    title = f"Pareto front after {record['evaluations']} evaluations ({scores})"
+    scores = ("search/held-out" if with_search else "held-out") if has_held_out else "search"
+    error = " ± standard error" if with_stderr and has_held_out else ""
+    title = f"Pareto front after {record['evaluations']} evaluations ({scores}{error})"
     table = Table(title=title, title_justify="left", padding=(0, 1, 0, 0), box=SIMPLE_HEAD, caption_justify="left")
-    table.add_column("no.", justify="right", no_wrap=True)
-    table.add_column("what", overflow="fold")
-    for name in names:
-        table.add_column(escape(name), justify="right")
+    table.add_column("no.", justify="right", no_wrap=True, min_width=3)
+    table.add_column("what", overflow="fold", min_width=12)
+    rows = [_cells(row, names, with_stderr, with_search) for row in [*record["baselines"], *record["points"]]]
+    for i, name in enumerate(names):
+        width = max([cell_len(name), *(len(cells[i]) for cells in rows)])
+        table.add_column(escape(name), justify="right", no_wrap=True, min_width=width)
     for row in record["baselines"]:
-        table.add_row(str(row["candidate"]), escape(row["name"]), *_cells(row, names), style="dim")
+        cells = _cells(row, names, with_stderr, with_search)
+        what = f"{row['name']}: {row['error']}" if "error" in row else row["name"]
+        table.add_row(str(row["candidate"]), escape(what), *cells, style="dim")
     table.add_section()
     points = [row for row in record["points"] if row["tags"] or not tagged_only]
     for row in points:
-        what = ", ".join(row["tags"]) or row["origin"]
-        table.add_row(str(row["candidate"]), escape(what), *_cells(row, names))
+        what = "\n".join(row["tags"]) or row["origin"]
+        table.add_row(str(row["candidate"]), escape(what), *_cells(row, names, with_stderr, with_search))
     if len(points) < len(record["points"]):
         n_more = len(record["points"]) - len(points)
         table.caption = f"and {n_more} more points: `searcher front RUN` or the report show them"
     return table
 
 
-def _cells(row: Mapping[str, Any], names: list[str]) -> list[str]:
+def print_front(record: Mapping[str, Any], stream: TextIO, *, tagged_only: bool = False) -> None:
+    """Print the front so that every number is whole: what a narrow terminal has no room for is left out."""
+    console, wide = Console(file=stream, highlight=False), Console(width=1000)
+    layouts: tuple[dict[str, bool], ...] = ({}, {"with_stderr": False}, {"with_stderr": False, "with_search": False})
+    for layout in layouts:
+        table = front_table(record, tagged_only=tagged_only, **layout)
+        if Measurement.get(wide, wide.options, table).minimum <= console.width:
+            break
+    else:
+        needed = Measurement.get(wide, wide.options, table).maximum
+        console = Console(file=stream, highlight=False, width=needed)
+    console.print(table)
+
+
+def _cells(row: Mapping[str, Any], names: list[str], with_stderr: bool, with_search: bool) -> list[str]:
     if "error" in row:
-        return [row["error"]] * len(names)
+        return ["-"] * len(names)
     cells = []
     for name in names:
-        cell = _number(row["scores"].get(name), None)
+        search, held_out = _number(row["scores"].get(name), None), ""
         if "held_out" in row:
-            cell += "/" + _number(row["held_out"].get(name), row["held_out_stderr"].get(name))
-        cells.append(cell)
+            stderr = row["held_out_stderr"].get(name) if with_stderr else None
+            held_out = _number(row["held_out"].get(name), stderr)
+        cells.append("/".join(text for text in (search if with_search or not held_out else "", held_out) if text))
     return cells
 
 
@@ -186,7 +223,7 @@ def show_result(run: Run, stream: TextIO) -> None:
 
     console = Console(file=stream, highlight=False)
     record = run.record()
-    console.print(front_table(record, tagged_only=True))
+    print_front(record, stream, tagged_only=True)
     verdict = judge(run.report_data())
     console.print(f"{verdict.headline}: {verdict.reason}", markup=False, soft_wrap=not console.is_terminal)
     for export in run.exports():

@@ -160,9 +160,10 @@ def _rows(value: object) -> str:
 def write_csv(record: Mapping[str, Any], stream: TextIO) -> None:
     """Baselines and points, one row each: candidate, name or tags, scores of each split."""
     names = [o["name"] for o in record["objectives"]]
-    splits = ("scores", "stderr", "select", "held_out", "held_out_stderr")
+    splits = ("scores", "stderr", "select", "select_stderr", "held_out", "held_out_stderr")
+    shown = ("search", "search_stderr", *splits[2:])
     writer = csv.writer(stream)
-    writer.writerow(["candidate", "what", *(f"{name}.{split}" for split in splits for name in names)])
+    writer.writerow(["candidate", "what", *(f"{name}.{split}" for split in shown for name in names)])
     for row in [*record["baselines"], *record["points"]]:
         what = row.get("name") or ",".join(row["tags"]) or row["origin"]
         writer.writerow([row["candidate"], what, *(row.get(split, {}).get(name) for split in splits for name in names)])

@@ -73,7 +73,8 @@ class History:
         self._by_digest: dict[str, int] = {}
         self._fitness: dict[int, NDArray[np.float64]] = {}
         self._front = Front(len(self.objectives))
-        self._reference: NDArray[np.float64] | None = None
+        known = [_known_reference(o) for o in objectives]
+        self._reference = None if any(r is None for r in known) else np.array(known, dtype=np.float64)
         self.n_searched = 0
 
     @classmethod
@@ -207,11 +208,19 @@ def _without_examples(evaluation: Evaluation) -> Evaluation:
     return replace(evaluation, scores={n: Score(s.value, s.stderr) for n, s in evaluation.scores.items()})
 
 
-def _reference(objective: ObjectiveInfo, fitness: NDArray[np.float64]) -> float:
-    """A bound worse than all baselines: 0 for fractions, otherwise a tenth of their range below the worst."""
+def _known_reference(objective: ObjectiveInfo) -> float | None:
+    """The bound as fitness where no baseline is needed to choose it: given, or the worst possible fraction."""
     if objective.reference is not None:
         return objective.sign * objective.reference
     if objective.unit == "fraction":
         return 0.0 if objective.direction == "maximize" else -1.0
+    return None
+
+
+def _reference(objective: ObjectiveInfo, fitness: NDArray[np.float64]) -> float:
+    """A bound worse than all baselines: known beforehand, or a tenth of their range below the worst."""
+    known = _known_reference(objective)
+    if known is not None:
+        return known
     worst, best = float(fitness.min()), float(fitness.max())
     return worst - 0.1 * ((best - worst) or abs(worst) or 1.0)

@@ -49,6 +49,7 @@ def start(config: Config, folder: Path, listeners: Sequence[Listener] = ()) -> N
         SearcherError: If the folder holds a run of another config, is in use, or the search fails.
     """
     with SqliteStorage(folder, write=True) as storage:
+        _emit(listeners, "loading")
         if "config" not in storage.header:
             parts = assemble(config)
             header = make_header(parts, parts.strategy(config.seed, config.budget.evaluations))
@@ -72,6 +73,7 @@ def resume(folder: Path, more: int | None = None, listeners: Sequence[Listener] 
         SqliteStorage(folder).close()  # raises: no run here
     with SqliteStorage(folder, write=True) as storage:
         config = stored_config(storage.header, folder)
+        _emit(listeners, "loading")
         parts = assemble(config)
         _check_sources(parts, storage.header)
         if more is not None:
@@ -117,8 +119,7 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
         wants_examples=strategy.wants_examples,
     )
     for warning in [*header["warnings"], *version_notes(header)]:
-        for listener in (log, *listeners):
-            listener("warning", {"message": warning})
+        _emit((log, *listeners), "warning", message=warning)
     n_before, started = len(study.history.evaluations), time.monotonic()
     try:
         history = study.run()
@@ -132,6 +133,11 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
     if len(history.evaluations) > n_before:
         _note_session(storage, strategy, started)
     return history
+
+
+def _emit(listeners: Sequence[Listener], event: str, **fields: object) -> None:
+    for listener in listeners:
+        listener(event, fields)
 
 
 def _note_session(storage: SqliteStorage, strategy: Strategy, started: float) -> None:

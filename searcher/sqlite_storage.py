@@ -68,6 +68,7 @@ class SqliteStorage(RunStorage, AbstractContextManager["SqliteStorage"]):
         self.folder = folder
         self._path = folder / "run.db"
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
+        self._has_tables = False
         self._lock = self._prepare() if write else None
         if not write and not self._path.is_file():
             raise RunError(
@@ -97,7 +98,8 @@ class SqliteStorage(RunStorage, AbstractContextManager["SqliteStorage"]):
 
     def _read_header(self) -> dict[str, Any]:
         tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master").fetchall()}
-        if not tables:  # a writer has only just made the file
+        self._has_tables = "events" in tables
+        if not self._has_tables:  # a writer has only just made the file
             return {}
         return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM header").fetchall()}
 
@@ -193,7 +195,7 @@ class SqliteStorage(RunStorage, AbstractContextManager["SqliteStorage"]):
     def candidates(self) -> Iterator[Candidate]:
         query = "SELECT number, origin, name, genome, parents, recipe FROM candidates ORDER BY number"
         with self._explained():
-            rows = self._db.execute(query).fetchall() if self.header else []
+            rows = self._db.execute(query).fetchall() if self._has_tables else []
             found = [
                 Candidate(
                     number,
@@ -213,7 +215,7 @@ class SqliteStorage(RunStorage, AbstractContextManager["SqliteStorage"]):
     def evaluations(self) -> Iterator[Evaluation]:
         query = "SELECT candidate, split, scores, seconds, error, message, copied_from FROM evaluations ORDER BY id"
         with self._explained():
-            rows = self._db.execute(query).fetchall() if self.header else []
+            rows = self._db.execute(query).fetchall() if self._has_tables else []
             found = [
                 Evaluation(
                     candidate,
@@ -232,7 +234,7 @@ class SqliteStorage(RunStorage, AbstractContextManager["SqliteStorage"]):
     def events(self) -> Iterator[Event]:
         with self._explained():
             query = "SELECT kind, candidate, requested, count FROM events ORDER BY id"
-            rows = self._db.execute(query).fetchall() if self.header else []
+            rows = self._db.execute(query).fetchall() if self._has_tables else []
         return iter([Event(*row) for row in rows])
 
     @override

@@ -140,7 +140,8 @@ class Study:
             RunError: If the record does not replay.
             KeyboardInterrupt: If interrupted; everything recorded is safe.
         """
-        self._emit("start", evaluations=self.history.n_searched, budget=self._budget.evaluations)
+        n_baselines = len(self._baseline_recipes)
+        self._emit("start", evaluations=self.history.n_searched, budget=self._budget.evaluations, baselines=n_baselines)
         self._evaluate_baselines()
         self._evaluate_seeds()
         self._strategy.tell(
@@ -263,9 +264,10 @@ class Study:
 
     def _score_split(self, numbers: Sequence[int], split: Split) -> None:
         by_digest = {self.history.candidates[n].recipe.digest: n for n, s in self.history.evaluations if s == split}
-        for number in dict.fromkeys(numbers):
-            if (number, split) in self.history.evaluations or not self._is_scored(number):
-                continue
+        todo = [n for n in dict.fromkeys(numbers) if (n, split) not in self.history.evaluations and self._is_scored(n)]
+        if todo:
+            self._emit("rescoring", split=split, candidates=len(todo))
+        for number in todo:
             candidate = self.history.candidates[number]
             earlier = by_digest.setdefault(candidate.recipe.digest, number)
             if earlier == number:

@@ -185,7 +185,8 @@ def test_a_header_is_json_and_enough_to_build_the_config_again(parts: Parts) -> 
     assert sum(size for _, _, size, _, _ in header["layout"]) == parts.pool.layout.n_parameters
     assert header["hashes"] == dict(parts.pool.hashes)
     assert {"low", "high", "noisy"} == {o["name"] for o in header["objectives"]}
-    assert set(header["data_hashes"]) == {f"{DIGITS}/{name}.npz" for name in ("low", "high", "noisy")}
+    files = ("low.npz", "high.npz", "noisy.npz", "model.py")
+    assert set(header["data_hashes"]) == {f"{DIGITS}/{name}" for name in files}
 
 
 def test_versions_are_those_installed() -> None:

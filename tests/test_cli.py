@@ -67,7 +67,7 @@ def test_front_prints_table_json_and_csv(run: Path) -> None:
     assert table.stdout.index("uniform average") < table.stdout.index("knee")  # baselines first
     assert json.loads(searcher("front", str(run), "--json").stdout) == json.loads((run / "front.json").read_text())
     header, *rows = searcher("front", str(run), "--csv").stdout.splitlines()
-    assert header.startswith("candidate,what,low.scores,")
+    assert header.startswith("candidate,what,low.search,")
     assert len(rows) >= 15
 
 

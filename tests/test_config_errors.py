@@ -73,7 +73,7 @@ def test_a_misspelt_key_is_named_before_the_key_that_is_missing_for_it() -> None
 
 
 def test_further_findings_are_counted() -> None:
-    assert explained("inner: {size: 0}").fix.endswith("Change the value.")
+    assert explained("inner: {size: 0}").fix.endswith("shows what is allowed.")
     assert explained("inner: {size: 0, kind: huge, code: y}").fix.endswith("(2 more to mend in this file.)")
 
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from searcher import display
 from searcher.candidate import Evaluation
-from searcher.display import Progress, front_table
+from searcher.display import Progress, front_table, print_front
 from searcher.front_file import front_record
 from searcher.history import History, ObjectiveInfo
 from searcher.storage import MemoryStorage
@@ -63,7 +63,8 @@ def watch(stream: io.StringIO, **options: Any) -> list[str]:
 
 
 def test_lines_name_every_baseline_and_what_changes_the_front() -> None:
-    lines = watch(io.StringIO())
+    announced, *lines = watch(io.StringIO())
+    assert announced == "4 baselines first, then 26 evaluations for the search"
     assert [line.split(": ")[0] for line in lines[:4]] == [
         "[1/30] candidate 0 (base)",
         "[2/30] candidate 1 (a)",
@@ -72,13 +73,13 @@ def test_lines_name_every_baseline_and_what_changes_the_front() -> None:
     ]
     assert re.fullmatch(r"\[1/30\] candidate 0 \(base\): near=0\.09 high=0 \| hypervolume .*", lines[0])
     assert all("\x1b" not in line for line in lines)
-    assert not any("held_out" in line for line in lines)
+    assert [line for line in lines if "examples" in line][-1].endswith("candidates on the held_out examples")
     assert len(lines) < 30
 
 
 def test_failures_are_named() -> None:
     lines = watch(io.StringIO(), evaluator=ToyEvaluator(lambda c: c.number == 1))
-    assert "candidate 1 (a): failed: NonFiniteWeights |" in lines[1]
+    assert "candidate 1 (a): failed: NonFiniteWeights |" in lines[2]
 
 
 def test_a_resumed_run_says_how_much_is_there() -> None:
@@ -199,12 +200,29 @@ def test_numbers_are_whole_in_80_columns(names: tuple[str, ...]) -> None:
     assert "0.988/0.889±0.12" in text
 
 
+@pytest.mark.parametrize("width", [50, 80, 120])
+@pytest.mark.parametrize("n_objectives", [1, 3, 4, 5])
+def test_a_narrow_terminal_loses_columns_but_no_digits(
+    monkeypatch: pytest.MonkeyPatch, width: int, n_objectives: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = io.StringIO()
+    record = finished(accuracies(*(f"objective {i}" for i in range(n_objectives))))
+    print_front(record, stream)
+    text = stream.getvalue()
+    assert "…" not in text
+    scored = [row for row in [*record["baselines"], *record["points"]] if "error" not in row]
+    for row in scored:
+        for value in (row.get("held_out") or row["scores"]).values():
+            assert f"{value:.3f}" in text
+
+
 def test_the_front_table_begins_with_the_baselines() -> None:
     text = shown(front_table(finished(accuracies("low", "high"))))
     assert "Pareto front after 9 evaluations (search/held-out ± standard error)" in unwrapped(text)
     assert text.index("baseline 0") < text.index("baseline 1") < text.index("best:low")
     [failed] = [line for line in text.splitlines() if "baseline 1" in line]
-    assert failed.split().count("NonFiniteWeights") == 2
+    assert failed.split() == ["1", "baseline", "1:", "NonFiniteWeights", "-", "-"]
 
 
 def test_untagged_points_can_be_left_out() -> None:
@@ -249,4 +267,4 @@ def test_names_in_the_front_table_are_shown_literally() -> None:
 def test_candidate_numbers_are_those_of_the_run() -> None:
     assert candidate(3, 0).number == 3
     text = shown(front_table(front_record(make_history([GAIN], [[1.0], [2.0], [3.0]]))))
-    assert re.search(r"^ *2 +knee, best:gain +3\.000", text, flags=re.MULTILINE)
+    assert re.search(r"^ *2 +knee +3\.000 *\n +best:gain *$", text, flags=re.MULTILINE)

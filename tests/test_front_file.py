@@ -185,14 +185,14 @@ def test_csv_has_baselines_then_points_and_empty_cells_where_unknown(history: Hi
     stream = io.StringIO()
     write_csv(front_record(history), stream)
     header, *rows = csv.reader(io.StringIO(stream.getvalue()))
-    assert header[:4] == ["candidate", "what", "left.scores", "right.scores"]
+    assert header[:4] == ["candidate", "what", "left.search", "right.search"]
     assert {len(row) for row in rows} == {len(header)}
     assert [row[:2] for row in rows] == [
         ["0", "baseline 0"], ["1", "baseline 1"], ["0", "best:left"], ["2", "best:right"], ["3", "knee"], ["6", "balanced"]
     ]  # fmt: skip
     table = [dict(zip(header, row, strict=True)) for row in rows]
-    assert (table[0]["left.scores"], table[0]["right.held_out"]) == ("1.0", "0.2")
-    assert table[1]["left.scores"] == ""  # failed
+    assert (table[0]["left.search"], table[0]["right.held_out"]) == ("1.0", "0.2")
+    assert table[1]["left.search"] == ""  # failed
     assert (table[4]["left.held_out"], table[4]["right.held_out"]) == ("0.7", "")
     assert table[3]["left.held_out_stderr"] == ""
 
@@ -202,7 +202,7 @@ def test_csv_quotes_what_needs_it() -> None:
     stream = io.StringIO(newline="")
     write_csv(front_record(make_history([info], [[1.0]])), stream)
     header, *_ = csv.reader(io.StringIO(stream.getvalue(), newline=""))
-    assert header[2] == 'a, "b"\nc.scores'
+    assert header[2] == 'a, "b"\nc.search'
 
 
 def test_an_untagged_point_is_called_by_its_origin() -> None:

@@ -205,11 +205,12 @@ def test_points_that_tie_on_all_examples_together_are_all_reported() -> None:
     assert history.reported() == (0, 1)
 
 
-def test_an_unfinished_or_failed_retest_reports_the_search_front() -> None:
+def test_an_unfinished_retest_reports_the_search_front_and_a_failed_one_leaves_its_point_out() -> None:
     objectives = counted(GAIN, COST)
     rows: list[Row] = [(2.0, 1.0), (4.0, 1.5)]
     assert make_history(objectives, rows, select={1: (-9.0, 9.0)}).reported() == (0, 1)
-    assert make_history(objectives, rows, select={0: None, 1: (-9.0, 9.0)}).reported() == (0, 1)
+    assert make_history(objectives, rows, select={0: None, 1: (-9.0, 9.0)}).reported() == (1,)
+    assert make_history(objectives, rows, select={0: None, 1: None}).reported() == (0, 1)
 
 
 def test_an_objective_without_select_examples_keeps_its_search_score() -> None:

@@ -94,7 +94,13 @@ def content(storage: RunStorage) -> list[tuple[Any, ...]]:
         for c in storage.candidates()
     ]
     evaluations = [
-        (e.candidate, e.split, {n: (s.value, s.stderr) for n, s in e.scores.items()}, e.error, e.copied_from)
+        (
+            e.candidate,
+            e.split,
+            {n: (repr(s.value), repr(s.stderr)) for n, s in e.scores.items()},
+            e.error,
+            e.copied_from,
+        )
         for e in storage.evaluations()
     ]
     examples = [

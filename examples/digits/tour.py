@@ -54,7 +54,7 @@ def main() -> None:
     # %% The front
     for point in run.front:
         print(point, *point.tags)
-    print(run.front.to_pandas().to_string(index=False))
+    print("held out:", [point.scores("held_out") for point in run.front])
 
     # %% A point as a live model, and as a folder
     knee = run.point("knee")

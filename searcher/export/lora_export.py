@@ -192,6 +192,14 @@ def _module(target: str) -> str:
     return target.removesuffix(".weight")
 
 
+def _common_base(configs: Sequence[Mapping[str, Any]]) -> str | None:
+    """The base that all adapters name; None if they disagree or name a path of somebody's machine."""
+    names = {config.get("base_model_name_or_path") for config in configs}
+    name = names.pop() if len(names) == 1 else None
+    is_local = not isinstance(name, str) or name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1
+    return None if is_local else str(name)
+
+
 def _is_embedding(target: str, adapters: Mapping[int, LoraSource]) -> bool:
     """Whether PEFT keeps the tensor's factors under the names it uses for embeddings."""
     key = f"{_module(target)}.lora_embedding_A"
@@ -209,7 +217,7 @@ def _config(modules: Sequence[str], rank: int, adapters: Sequence[LoraSource], b
     return {
         "peft_type": "LORA",
         "task_type": configs[0].get("task_type"),
-        "base_model_name_or_path": base_id,
+        "base_model_name_or_path": base_id or _common_base(configs),
         "r": rank,
         "lora_alpha": rank,
         "lora_dropout": 0.0,

@@ -51,8 +51,8 @@ def fetch_snapshot(hub_id: str) -> tuple[Path, str]:
         fix = "Check the name (a local folder is given relative to the config's folder); private models need a login."
         raise _failed("There is no such local folder and no such hub model", hub_id, fix) from error
     except LocalEntryNotFoundError as error:
-        fix = "Go online once to download it, or give the path of a local folder."
-        raise _failed("The hub cannot be reached and the model is not in the cache", hub_id, fix) from error
+        fix = "Correct the path (relative paths start where the command runs), or go online once to download the model."
+        raise _failed("There is no such local folder, and the hub cannot be reached", hub_id, fix) from error
     except (HfHubHTTPError, OSError) as error:
         raise _failed(
             f"The download failed ({type(error).__name__})", hub_id, "Try again later; it resumes."

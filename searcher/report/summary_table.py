@@ -61,7 +61,10 @@ def summary_table(data: ReportData) -> SummaryTable:
     points = data.front_in_order[:ROW_LIMIT]
     entries = [{"search": row.search, "held_out": row.held_out} for row in data.baselines]
     entries += [{"search": p.search, "select": p.select, "held_out": p.held_out} for p in points]
-    splits = [(key, label) for key, label in _SPLITS if any(entry.get(key) for entry in entries)]
+    present = {key for key, _ in _SPLITS if any(entry.get(key) for entry in entries)}
+    if "held_out" in present:
+        present.discard("select")  # baselines have none, and the table would not fit a page; front.json has them
+    splits = [(key, label) for key, label in _SPLITS if key in present]
     columns = [
         _column(data, k, (entry.get(key) for entry in entries))
         for k in range(len(data.objectives))

@@ -73,6 +73,8 @@ def judge(data: ReportData) -> Verdict:
     baselines = [row for row in data.baselines if _is_scored(row.search, data)]
     if not baselines:
         return Verdict("unknown", "no baseline was scored, so there is nothing to compare the front with.")
+    if all(row.origin == "baseline" for row in data.candidates):
+        return Verdict("unknown", "the budget ended with the baselines, before the search began.")
     if not points:
         return Verdict("not_better", "no merge that it proposed is on the front; the baselines remain the best.")
     duel = _duel(data, points, baselines)

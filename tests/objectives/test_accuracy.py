@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from searcher.candidate import beta_stderr
 from searcher.errors import CandidateError
 from searcher.merge.live_model import LiveModel
-from searcher.objectives.accuracy import Accuracy, beta_stderr, correct
+from searcher.objectives.accuracy import Accuracy, correct
 
 DataMaker = Callable[..., Path]
 LiveMaker = Callable[[nn.Module], LiveModel]

@@ -36,10 +36,13 @@ def test_the_best_of_each_column_is_marked_in_its_direction(make_report: MakeRep
     assert {float(row.cells[0].sort) for row in best} == {min(float(row.cells[0].sort) for row in rows)}
 
 
-def test_a_select_split_is_shown_if_there_is_one(make_report: MakeReport) -> None:
+def test_a_select_split_is_shown_if_there_are_no_held_out_scores(make_report: MakeReport) -> None:
     data = make_report(2)
     front = tuple(replace(point, select=point.search) for point in data.front)
-    assert summary_table(replace(data, front=front)).splits == ("search", "select", "held-out")
+    assert summary_table(replace(data, front=front)).splits == ("search", "held-out")
+    front = tuple(replace(point, held_out=None) for point in front)
+    baselines = tuple(replace(row, held_out=None) for row in data.baselines)
+    assert summary_table(replace(data, front=front, baselines=baselines)).splits == ("search", "select")
 
 
 def test_a_failed_baseline_has_dashes_and_its_error(make_report: MakeReport) -> None:
