@@ -86,6 +86,26 @@ def test_a_finished_run_is_not_run_again_but_can_be_extended(tmp_path: Path) -> 
     session.resume(tmp_path)  # the extended budget is the run's budget now
 
 
+def test_a_new_budget_and_output_are_taken_from_the_config(tmp_path: Path) -> None:
+    session.start(config(n=16), tmp_path)
+    session.start(config("output.export=[knee]", n=18), tmp_path)
+    with SqliteStorage(tmp_path) as storage:
+        assert sum(e.split == "search" for e in storage.evaluations()) == 18
+        assert storage.header["config"]["output"]["export"] == ["knee"]
+        assert storage.header["first_budget"] == 16
+
+
+def test_a_changed_loader_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    monkeypatch.chdir(tmp_path)
+    session.start(config(n=15), tmp_path / "run")
+    model = tmp_path / "examples" / "digits" / "model.py"
+    model.write_text(model.read_text() + "# another architecture\n")
+    with pytest.raises(PoolError, match="changed since the run began"):
+        session.resume(tmp_path / "run", 1)
+
+
 def test_another_config_is_refused_and_named(tmp_path: Path) -> None:
     session.start(config(n=16), tmp_path)
     with pytest.raises(RunError, match="another config; seed, space changed"):

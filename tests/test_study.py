@@ -135,6 +135,27 @@ def test_a_run_that_only_fails_stops_at_once() -> None:
     assert len(evaluator.scored) == 5
 
 
+def test_failures_of_earlier_sessions_count() -> None:
+    storage = MemoryStorage()
+    for _ in range(3):  # resuming gives no further failures for free
+        with pytest.raises(ErrorBudgetExceeded):
+            make_study(storage, evaluator=ToyEvaluator(lambda c: c.number > 3), n=200).run()
+    assert sum(e.error is not None for e in storage.evaluations()) == 13
+
+
+def test_a_run_of_nothing_but_failures_does_not_end_well() -> None:
+    evaluator = ToyEvaluator(lambda _: True)
+    with pytest.raises(ErrorBudgetExceeded):
+        make_study(MemoryStorage(), evaluator=evaluator, n=20, budget=Budget(20, None, 1.0)).run()
+    assert len(evaluator.scored) == 20
+
+
+def test_a_failed_last_baseline_does_not_close_the_front() -> None:
+    history = make_study(MemoryStorage(), evaluator=ToyEvaluator(lambda c: c.number >= 3), n=4).run()
+    assert history.front
+    assert history.hypervolume > 0
+
+
 def test_an_error_budget_of_one_never_stops_a_run_with_some_success() -> None:
     evaluator = ToyEvaluator(lambda c: c.number > 0)
     history = make_study(MemoryStorage(), evaluator=evaluator, budget=Budget(60, None, 1.0)).run()
