@@ -250,7 +250,7 @@ def require_header(header: Mapping[str, Any], folder: Path) -> None:
     """
     if "config" not in header:
         raise RunError(
-            "This run was stopped before it began; nothing is recorded.",
+            "This run has not begun, or was stopped before it began; nothing is recorded.",
             where=str(folder / "run.db"),
             fix="Start it again with `searcher optimize CONFIG`.",
         )

@@ -24,7 +24,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+
+def _folder(text: str) -> Path:
+    """A folder from the command line; an empty text, from an unset shell variable perhaps, is no folder."""
+    if not text:
+        raise typer.BadParameter("expected a folder, but got an empty text")
+    return Path(text)
+
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.", parser=_folder)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, progress on stderr.")]
 Kind = Literal["strategies", "spaces", "objectives", "operators", "executors"]
 
@@ -36,7 +44,7 @@ def optimize(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a config key (dotted); repeatable.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="Run folder instead of the config's.")
+        Path | None, typer.Option("--run", metavar="DIR", parser=_folder, help="Run folder instead of the config's.")
     ] = None,
     evaluations: Annotated[int | None, typer.Option(min=1, help="Budget instead of the config's.")] = None,
     as_json: JsonOption = False,
@@ -107,7 +115,7 @@ def front(
 def export(
     run: RunArgument,
     point: Annotated[str, typer.Option(help="knee, balanced, best:OBJECTIVE, target or a candidate number.")],
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write.")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", parser=_folder, help="Folder to write.")],
     format: Annotated[
         Literal["hf", "lora", "mergekit", "recipe"],
         typer.Option("--format", help="hf: a model folder; recipe: JSON; mergekit: its YAML; lora: an adapter."),

@@ -274,7 +274,8 @@ def _check_names(objectives: Sequence[Section], document: YamlDocument) -> None:
 
 def _check_exports(points: Sequence[str | int], objectives: Sequence[Section], document: YamlDocument) -> None:
     """A misspelt point would otherwise be noticed only after the whole search."""
-    known = ["knee", "balanced", "target", *(f"best:{o['name']}" for o in objectives)]
+    known = ["knee", "balanced", *(f"best:{o['name']}" for o in objectives)]
+    known += ["target"] if any("target" in o for o in objectives) else []
     for i, point in enumerate(points):
         text = str(point)
         if text not in known and not (text.isascii() and text.isdecimal()):

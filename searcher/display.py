@@ -59,6 +59,7 @@ class Progress:
 
     def _take(self, event: str, fields: Mapping[str, Any]) -> None:
         if event == "start":
+            self._started = time.monotonic()  # loading is over; the time left follows from evaluations alone
             self._budget, self._n_before = fields["budget"], fields["evaluations"]
             if self._n_before:
                 self._say(f"resuming: {self._n_before} evaluations are recorded")
@@ -153,7 +154,7 @@ def front_table(
     """
     names = [o["name"] for o in record["objectives"]]
     has_held_out = any("held_out" in row for row in [*record["baselines"], *record["points"]])
-    scores = ("search/held-out" if with_search else "held-out") if has_held_out else "search"
+    scores = ("search/held-out" if with_search else "held-out, or (search)") if has_held_out else "search"
     error = " ± standard error" if with_stderr and has_held_out else ""
     title = f"Pareto front after {record['evaluations']} evaluations ({scores}{error})"
     table = Table(title=title, title_justify="left", padding=(0, 1, 0, 0), box=SIMPLE_HEAD, caption_justify="left")
@@ -195,14 +196,19 @@ def print_front(record: Mapping[str, Any], stream: TextIO, *, tagged_only: bool 
 def _cells(row: Mapping[str, Any], names: list[str], with_stderr: bool, with_search: bool) -> list[str]:
     if "error" in row:
         return ["-"] * len(names)
-    cells = []
-    for name in names:
-        search, held_out = _number(row["scores"].get(name), None), ""
-        if "held_out" in row:
-            stderr = row["held_out_stderr"].get(name) if with_stderr else None
-            held_out = _number(row["held_out"].get(name), stderr)
-        cells.append("/".join(text for text in (search if with_search or not held_out else "", held_out) if text))
-    return cells
+    return [_cell(row, name, with_stderr, with_search) for name in names]
+
+
+def _cell(row: Mapping[str, Any], name: str, with_stderr: bool, with_search: bool) -> str:
+    """``search/held-out``; without the search part a score that has no held-out one stands in parentheses."""
+    search = _number(row["scores"].get(name), None)
+    if "held_out" not in row:
+        return search
+    value = row["held_out"].get(name)
+    held_out = _number(value, row["held_out_stderr"].get(name) if with_stderr else None)
+    if with_search:
+        return f"{search}/{held_out}"
+    return held_out if value is not None else f"({search})"
 
 
 def _number(value: float | None, stderr: float | None) -> str:
@@ -213,7 +219,7 @@ def _number(value: float | None, stderr: float | None) -> str:
 
 def _short(value: float, decimals: int) -> str:
     """Few characters: fixed decimals for ordinary numbers, significant digits for large and tiny ones."""
-    ordinary = value == 0 or 10.0**-decimals <= abs(value) < 10
+    ordinary = value == 0 or 0.01 <= abs(value) < 10
     return f"{value:.{decimals}f}" if ordinary else f"{value:.{decimals}g}"
 
 

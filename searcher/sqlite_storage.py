@@ -286,7 +286,8 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
         db.execute("BEGIN")
         db.execute("SELECT 1 FROM sqlite_master").fetchall()
     except sqlite3.OperationalError:
-        if os.access(path.parent, os.W_OK) or path.with_name("run.db-wal").exists():
+        log = path.with_name("run.db-wal")
+        if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size > 0):
             raise
         db.close()  # a finished run where nothing can be written: SQLite cannot make its shared-memory file
         db = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)

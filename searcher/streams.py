@@ -9,7 +9,17 @@ from collections.abc import Iterator
 
 
 def prepare() -> None:
-    """Replace what the terminal's encoding lacks instead of failing on it."""
+    """Open closed standard streams on nothing, and replace what the terminal's encoding lacks.
+
+    Without the first, a file of the run could get the number of a closed stream, and be printed into.
+    """
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

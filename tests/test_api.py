@@ -273,7 +273,7 @@ def test_where_there_is_no_run_nothing_is_made(tmp_path: Path) -> None:
         searcher.open_run(tmp_path / "nowhere")
     assert list(tmp_path.iterdir()) == []
     SqliteStorage(tmp_path / "begun", write=True).close()
-    with pytest.raises(RunError, match="stopped before it began"):
+    with pytest.raises(RunError, match="was stopped before it began"):
         searcher.open_run(tmp_path / "begun")
 
 

@@ -214,7 +214,7 @@ def test_the_loader_s_code_is_a_source_too() -> None:
 
 
 def test_a_header_without_a_config_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="stopped before it began"):
+    with pytest.raises(RunError, match="was stopped before it began"):
         stored_config({"schema": 1}, tmp_path)
 
 

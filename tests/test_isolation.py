@@ -63,6 +63,34 @@ def test_the_working_directory_is_restored(tmp_path: Path, monkeypatch: pytest.M
     assert Path.cwd() == tmp_path
 
 
+def test_a_change_before_an_error_is_noticed_too() -> None:
+    model = live()
+
+    def run() -> None:
+        with isolated(model, "greedy"):
+            model.module.double()
+            raise ValueError("too late")
+
+    with pytest.raises(ConfigError, match="changed the live model"):
+        run()
+
+
+def test_statistics_of_training_mode_are_weights_too() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)).requires_grad_(False)
+    model = LiveModel(module, torch.zeros(0))
+
+    def run() -> None:
+        with isolated(model, "trainer"):
+            module.train()
+            module(torch.randn(8, 2))
+
+    with pytest.raises(ConfigError, match="changed the live model"):
+        run()
+    module[1].train()
+    with isolated(model, "next"):
+        assert not module[1].training
+
+
 def test_an_error_inside_comes_out_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError), isolated(live(), "broken"):
         _ = 1 / 0

@@ -155,5 +155,5 @@ def test_unknown_placeholders_of_the_run_folder_are_errors() -> None:
 
 def test_nothing_recorded_yet_is_said(tmp_path: Path) -> None:
     SqliteStorage(tmp_path, write=True).close()
-    with pytest.raises(RunError, match="stopped before it began"):
+    with pytest.raises(RunError, match="was stopped before it began"):
         session.resume(tmp_path)
