@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from searcher.history import ObjectiveInfo
 from searcher.merge.live_model import LiveModel
 from searcher.merge.operators.base import OPERATORS
 from searcher.objectives.base import OBJECTIVES, Objective
-from searcher.objectives.function_reference import load_function, source_file
 from searcher.operator_section import split_settings
 from searcher.spaces.base import SPACES, Space, SpaceContext
 from searcher.sqlite_storage import SqliteStorage
@@ -213,10 +213,15 @@ def package_versions() -> dict[str, str]:
 
 
 def loader_file(loader: str, root: Path) -> Path | None:
-    """The source file of a Python loader, or None for other loaders."""
+    """The source file of a Python loader, found without running it again; None for other loaders."""
+    place = loader.removeprefix("python:").rpartition(":")[0]
     if not loader.startswith("python:"):
         return None
-    return source_file(load_function(loader.removeprefix("python:"), root=root, where="pool.loader"))
+    if place.endswith(".py"):
+        return root / place
+    spec = find_spec(place)
+    path = Path(spec.origin) if spec is not None and spec.origin else None
+    return path if path is not None and path.is_file() else None
 
 
 def data_hashes(objectives: Sequence[Objective], loader: str, root: Path) -> Mapping[str, str]:

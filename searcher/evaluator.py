@@ -107,6 +107,8 @@ def _has(objective: Scorer, split: Split) -> bool:
 
 def _check_weights(model: LiveModel) -> None:
     """A broken model never wins: it fails before any objective sees it."""
-    if not bool(model.weights.isfinite().all()):
+    from searcher.merge.engine import is_finite
+
+    if not is_finite(model.weights):
         n_broken = int((~model.weights.isfinite()).sum())
         raise CandidateError("NonFiniteWeights", f"{n_broken} merged weights are NaN or infinite.")
