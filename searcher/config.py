@@ -26,6 +26,7 @@ from searcher.yaml_file import YamlDocument, parse_value, read_yaml
 
 Section = dict[str, Any]
 OPTUNA = "optuna:"
+NAMED = ("operator", "space", "strategy", "executor")  # sections that a component's name alone may stand for
 
 
 class ModelEntry(BaseModel):
@@ -120,7 +121,7 @@ class Config(BaseModel):
     _document: YamlDocument = PrivateAttr(default_factory=lambda: YamlDocument({}))
     _root: Path = PrivateAttr(default_factory=Path.cwd)
 
-    @field_validator("operator", "space", "strategy", "executor", mode="before")
+    @field_validator(*NAMED, mode="before")
     @classmethod
     def _name_alone(cls, value: object) -> object:
         """``strategy: auto`` stands for ``strategy: {name: auto}``."""
@@ -317,6 +318,8 @@ def _override(document: YamlDocument, text: str) -> None:
         raise ConfigError(f"Expected KEY=VALUE, but got {text!r}.", where="--set", fix="For example --set seed=1.")
     node: Any = document.data
     parts: list[Any] = [int(p) if p.isascii() and p.isdecimal() else p for p in key.split(".")]
+    if len(parts) > 1 and parts[0] in NAMED and isinstance(node.get(parts[0]), str):
+        node[parts[0]] = {"name": node[parts[0]]}  # `strategy: auto` stands for `strategy: {name: auto}`
     try:
         for part in parts[:-1]:
             node = node[part] if isinstance(node, list) else node.setdefault(part, {})

@@ -115,6 +115,14 @@ def test_overrides_reach_everything(tmp_path: Path) -> None:
     assert config.budget.errors == 0.5
 
 
+def test_overrides_reach_into_a_section_that_is_only_a_name(tmp_path: Path) -> None:
+    text = GOOD.replace("{name: cma_es, population: 16, sigma0: 0.2, weights: [1, 1]}", "random")
+    sets = ["strategy.name=nsga2", "strategy.population=8"]
+    assert load_config(write(tmp_path, text), sets).strategy["population"] == 8
+    with pytest.raises(ConfigError, match="Unknown key 'populaton'"):
+        load_config(write(tmp_path, text), ["strategy.name=nsga2", "strategy.populaton=8"])
+
+
 @pytest.mark.parametrize("override", ["seed", "=1", "seed.deep.deeper=1", "objectives.9.name=x", "objectives.x=1"])
 def test_overrides_that_reach_nothing_are_errors(tmp_path: Path, override: str) -> None:
     with pytest.raises(ConfigError):
