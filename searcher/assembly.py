@@ -111,7 +111,7 @@ def make_engine(config: Config, pool: Pool) -> MergeEngine:
     from searcher.merge.engine import MergeEngine
 
     dtype = None if config.pool.dtype == "auto" else config.pool.dtype
-    return MergeEngine(pool, device=config.pool.device, dtype=dtype)
+    return MergeEngine(pool, device=config.pool.device, dtype=dtype, memory=config.pool.memory)
 
 
 def make_objectives(config: Config) -> tuple[Objective, ...]:

@@ -132,6 +132,29 @@ def export(
 
 
 @app.command()
+def merge(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A mergekit configuration (YAML), or recipe.json.")],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", parser=_folder, help="Folder to write.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, or a CUDA device.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of random masks (dare_*, della*).")] = 0,
+    source: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FOLDER", help="Where a recipe's source is now; repeatable.")
+    ] = None,
+    loader: Annotated[str, typer.Option(help="For a recipe: transformers, or python:... as in pool.loader.")] = (
+        "transformers"
+    ),
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier merge or export there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Merge models as a mergekit configuration or an exported recipe says; no search."""
+    from searcher.mergekit.merge_command import merge_command
+
+    merge_command(
+        file, to, device=device, seed=seed, sources=source or (), loader=loader, overwrite=overwrite, as_json=as_json
+    )
+
+
+@app.command()
 def report(run: RunArgument) -> None:
     """Write RUN/report.html, self-contained and readable offline."""
     from searcher.api import open_run

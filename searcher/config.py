@@ -61,7 +61,11 @@ class PoolSection(BaseModel):
     ] = "auto"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="Where models live.")] = "auto"
     memory: Annotated[
-        Literal["auto", "resident"], Field(description="Where sources live; this version keeps them on the device.")
+        Literal["auto", "resident", "host", "stream"],
+        Field(
+            description="Where sources live: on the device, in the host's memory, or in their files. `auto`: the first "
+            "of these that fits."
+        ),
     ] = "auto"
     trust_remote_code: Annotated[Literal[False], Field(description="Code from model folders is never run.")] = False
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from searcher.errors import ConfigError, nearest
 from searcher.yaml_file import YamlDocument
 
-NOT_YET = ("enabled", "tensorboard", "wandb", "mlflow", "memory", "baselines")
+NOT_YET = ("enabled", "tensorboard", "wandb", "mlflow", "baselines")
 LATER = " This version has nothing else."
 
 FORMS = {

@@ -42,7 +42,7 @@ def operator_model(name: str) -> type[BaseModel]:
     operator = OPERATORS.get(name)
     hints = get_type_hints(operator, include_extras=True)
     made: dict[str, Any] = {"name": (Literal[name], Field(description=summary(operator)))}
-    for item in fields(operator):  # type: ignore[arg-type]
+    for item in fields(operator):
         annotation, setting = hints[item.name], setting_of(hints[item.name])
         if setting is None:
             made[item.name.rstrip("_")] = (annotation, item.default)

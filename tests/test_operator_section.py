@@ -16,7 +16,7 @@ from searcher.spaces.base import SearchedSetting
 NUMERIC = [
     (name, field.name, setting)
     for name in OPERATORS.names()
-    for field in fields(OPERATORS.get(name))  # type: ignore[arg-type]
+    for field in fields(OPERATORS.get(name))
     if (setting := setting_of(get_type_hints(OPERATORS.get(name), include_extras=True)[field.name])) is not None
 ]
 

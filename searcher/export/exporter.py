@@ -70,12 +70,23 @@ def export_point(
         _check_space(folder, pool.layout.n_parameters * engine.dtype.itemsize)
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         facts = _write_content(point, engine, pool, temporary, format)
-        _write_text(temporary / RECIPE, json.dumps(_finite(point.to_json()), indent=2, allow_nan=False) + "\n")
+        record = _finite({**point.to_json(), **_found_by(point, engine, pool)})
+        _write_text(temporary / RECIPE, json.dumps(record, indent=2, allow_nan=False) + "\n")
         _write_text(temporary / CARD, _card(point, pool, format))
         if verify is not None:
             facts["verification"] = _finite(_verified(verify, temporary))
         write_manifest(temporary, {**_identity(point, format), **facts})
     return folder
+
+
+def _found_by(point: ExportPoint, engine: MergeEngine, pool: Pool) -> dict[str, Any]:
+    """What ``searcher merge recipe.json`` needs besides the recipe; folders are not named, they are one machine's."""
+    return {
+        "sources": hub_ids(pool),
+        "dtype": str(engine.dtype).removeprefix("torch."),
+        "loader": _public_loader(point.loader),
+        "pool_base": None if pool.base is None else pool.base.name,
+    }
 
 
 def _write_content(

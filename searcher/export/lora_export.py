@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from searcher.errors import ExportError
 from searcher.export.segments import segment_of_tensors
-from searcher.merge.operators.base import Sources, make_operator
+from searcher.merge.facts import NoTables, TensorFacts
+from searcher.merge.merge_tensor import scaled_plan
+from searcher.merge.operators.base import make_operator
+from searcher.merge.plan import WholeTensor
 from searcher.pool.files import ADAPTER_CONFIG, ADAPTER_FILE, inside
-from searcher.pool.layout import Layout
+from searcher.pool.layout import Layout, TensorEntry
 from searcher.pool.strict_json import read_json_object
 
 if TYPE_CHECKING:
@@ -49,9 +52,10 @@ def write_adapter(folder: Path, recipe: Recipe, pool: Pool, *, base_id: str | No
 
     recipe = recipe.canonical()
     adapters = _adapters(recipe, pool)
-    scales = [_scales(recipe, segment, adapters) for segment in range(recipe.n_segments)]
     segments = segment_of_tensors(recipe, pool.layout, format_name="lora")
-    factors = _factors(pool.layout, segments, scales, adapters)
+    n_blocks = pool.layout.n_blocks
+    scales = [_scales(recipe, s, adapters, e, n_blocks) for e, s in zip(pool.layout.tensors, segments, strict=True)]
+    factors = _factors(pool.layout, scales, adapters)
     rank = max(1, *(down.shape[0] for down, _ in factors.values()))
     tensors: dict[str, torch.Tensor] = {}
     for target, (down, up) in factors.items():
@@ -132,47 +136,54 @@ def _adapters(recipe: Recipe, pool: Pool) -> dict[int, LoraSource]:
     return found
 
 
-def _scales(recipe: Recipe, segment: int, adapters: Mapping[int, LoraSource]) -> tuple[float, ...]:
-    """By how much each model's change of the base is multiplied in a segment.
-
-    The operator itself is asked, on K + 1 numbers in which every model and the base have a 1 of their own.
+def _scales(
+    recipe: Recipe, segment: int, adapters: Mapping[int, LoraSource], entry: TensorEntry, n_blocks: int
+) -> tuple[float, ...]:
+    """By how much each model's change of the base is multiplied in one tensor, from the operator's own plan.
 
     Raises:
         ExportError: If the base is not taken exactly once.
     """
-    import torch
-
     n = len(recipe.models)
-    unit = torch.eye(n + 1)
-    is_delta = tuple(k in adapters for k in range(n))
-    stored = tuple(unit[k] if is_delta[k] else unit[n] for k in range(n))
     operator = make_operator(recipe.operator, recipe.settings_at(segment))
     coefficients = tuple(recipe.coefficients[segment].tolist())
-    merged = operator.merge(coefficients, Sources(unit[n], stored, is_delta, 0, "scales", (n + 1,)), None).tolist()
-    if abs(merged[n] - 1.0) > 1e-6:
+    is_delta = tuple(k in adapters for k in range(n))
+    facts = TensorFacts(
+        entry.name, entry.shape, recipe.models, is_delta, True, _unread, NoTables(), entry.block, n_blocks
+    )
+    plan = scaled_plan(operator, operator.plan(coefficients, facts), facts)
+    assert not isinstance(plan, WholeTensor)  # the operators with adapters are sums
+    scales = dict(zip(plan.used, (plan.factor[0] * plan.scales[0]).tolist(), strict=True))
+    of_weights = plan.vectors == "weights"  # then every term, an adapter's too, brings the base along
+    base = (0.0 if plan.origin is None else float(plan.origin[0])) + (sum(scales.values()) if of_weights else 0.0)
+    if abs(base - 1.0) > 1e-6:
         raise ExportError(
-            f"Segment {segment} takes the base {merged[n]:.6g} times instead of once, which no adapter can express.",
+            f"Segment {segment} takes the base {base:.6g} times instead of once, which no adapter can express.",
             where=f"recipe, segment {segment}, coefficients {list(coefficients)}",
             fix=_FIX,
         )
-    return tuple(merged[:n])
+    return tuple(scales.get(k, 0.0) for k in range(n))
+
+
+def _unread(k: int) -> torch.Tensor:
+    raise AssertionError(f"sums are planned without looking at weights, here those of {k}")
 
 
 def _factors(
-    layout: Layout, segments: Sequence[int], scales: Sequence[Sequence[float]], adapters: Mapping[int, LoraSource]
+    layout: Layout, scales: Sequence[Sequence[float]], adapters: Mapping[int, LoraSource]
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """A of shape (sum of ranks, in) and B of shape (out, sum of ranks), float32, of each tensor that changes."""
     import torch
 
     found = {}
-    for entry, segment in zip(layout.tensors, segments, strict=True):
+    for entry, scale in zip(layout.tensors, scales, strict=True):
         downs, ups = [], []
         for k, adapter in adapters.items():
             factors = adapter.factors(entry.name)
             if factors is not None:
                 down, up, scaling = factors
                 downs.append(down.to(torch.float32))
-                ups.append(up.to(torch.float32) * (scales[segment][k] * scaling))
+                ups.append(up.to(torch.float32) * (scale[k] * scaling))
         if downs:
             found[entry.name] = (torch.cat(downs, dim=0), torch.cat(ups, dim=1))
     return found

@@ -11,7 +11,7 @@ import numpy as np
 
 from searcher.errors import ExportError
 from searcher.merge.operators.base import OPERATORS
-from searcher.merge.operators.magnitude import n_kept
+from searcher.merge.operators.trimming import n_kept
 from searcher.recipe import Recipe
 
 ValueAt: TypeAlias = Callable[[int, int], float]

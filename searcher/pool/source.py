@@ -1,4 +1,4 @@
-"""One model of the pool, read tensor by tensor from memory-mapped files."""
+"""One model of the pool, read tensor by tensor."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from searcher.errors import PoolError
 from searcher.pool.files import ModelFiles, inside, sha256
 from searcher.pool.safetensors_file import FLOAT_BY_DTYPE, StoredTensor
 from searcher.pool.strict_json import read_json_object
+from searcher.pool.tensor_file import MappedFile, TensorFile
 
 CHUNK = 1 << 22  # elements looked at together, to bound the memory of checks
 
@@ -36,14 +37,15 @@ class Source(ABC):
         self.origin = origin
         self._files = files
         self._hashes: dict[str, str] | None = None
-        self._handles: dict[str, Any] = {}  # safetensors has no public type for an open file
+        self._file_type: type[TensorFile | MappedFile] = TensorFile
+        self._opened: dict[str, TensorFile | MappedFile] = {}
 
     @abstractmethod
     def read(self, tensor: str) -> torch.Tensor:
         """Values of one tensor on the CPU, in the layout's shape.
 
-        A full model gives its stored type; the tensor may share memory with the file mapping, so do not write to
-        it. An adapter gives its change of the base in float32, zeros where it changes nothing.
+        A full model gives its stored type. An adapter gives its change of the base in float32, zeros where it
+        changes nothing. The memory is the caller's.
 
         Raises:
             KeyError: If the model, or for an adapter its base, has no such tensor.
@@ -74,24 +76,22 @@ class Source(ABC):
         return {name: stored for name, (_, stored) in self._files.tensors.items()}
 
     def read_stored(self, name: str) -> torch.Tensor:
-        """A tensor as it is in the file.
+        """A tensor as it is in the file, in memory of its own.
 
         Raises:
             KeyError: If no file of the model has it.
-            PoolError: If the file has changed since it was opened and cannot be read any more.
+            PoolError: If the file has changed since it was opened or cannot be read any more.
         """
-        from safetensors import SafetensorError, safe_open
-
-        file = self._files.tensors[name][0]
+        file, stored = self._files.tensors[name]
         try:
-            if file not in self._handles:
-                self._handles[file] = safe_open(inside(self.path, file), framework="pt", device="cpu")
-            tensor: torch.Tensor = self._handles[file].get_tensor(name)
-        except (SafetensorError, OSError) as error:
+            if file not in self._opened:
+                held = {n: t for n, (f, t) in self._files.tensors.items() if f == file}
+                self._opened[file] = self._file_type(inside(self.path, file), held)
+            return self._opened[file].read(stored)
+        except OSError as error:
             raise PoolError(
                 f"Tensor {name!r} cannot be read: {error}.", where=str(self.path / file), fix="Restore the file."
             ) from error
-        return tensor
 
     def non_finite(self) -> Iterator[tuple[str, int]]:
         """Stored floating-point tensors with NaN or infinite values, and how many of them; reads every weight."""
@@ -100,12 +100,18 @@ class Source(ABC):
                 yield name, count
 
     def reopened(self) -> Self:
-        """The same model with file mappings of its own: writing to its tensors changes neither file nor this source."""
-        return copy(self)  # through __getstate__
+        """The same model, memory-mapped for a loader.
+
+        Its tensors take memory once they are looked at, for as long as one of them exists; writing to them changes
+        neither file nor this source.
+        """
+        mapped = copy(self)  # through __getstate__
+        mapped._file_type = MappedFile
+        return mapped
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handles": {}}  # file mappings do not travel to other processes
+        return {**self.__dict__, "_opened": {}}  # another process may see other files
 
 
 class FullSource(Source):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from searcher.errors import ExportError
 from searcher.export.mergekit_method import mergekit_density, mergekit_n_kept, read_method
-from searcher.merge.operators.magnitude import n_kept
+from searcher.merge.operators.trimming import n_kept
 from searcher.recipe import Recipe
 
 SIZES = (8, 32, 64, 1000)

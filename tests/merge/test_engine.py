@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from searcher.errors import CandidateError, ConfigError, PoolError, UnknownNameError
 from searcher.merge.engine import MergeEngine, is_finite
-from searcher.merge.operators.ties import Ties
+from searcher.merge.tables.magnitudes import MagnitudeTable
 from searcher.recipe import Recipe, SettingValue
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def recipes(draw: st.DrawFn, n_parameters: int) -> Recipe:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_adapters", [0, 1])
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_build_equals_stream_bit_for_bit(
     make_pool: MakePool, dtype: torch.dtype, n_adapters: int, data: st.DataObject
@@ -80,7 +80,7 @@ def test_build_equals_stream_bit_for_bit(
     recipe = data.draw(recipes(pool.layout.n_parameters))
     built = whole.build(recipe).weights
     assert torch.equal(built, streamed(whole, recipe))
-    assert torch.equal(built, cut.build(recipe).weights)  # chunks of 5 elements
+    assert torch.equal(built, cut.build(recipe).weights)  # other kernels
     assert torch.equal(built, streamed(MergeEngine(pool, device="cpu"), recipe))  # nothing cached
     assert is_finite(built)
 
@@ -91,7 +91,7 @@ _ENGINES: dict[tuple[torch.dtype, int], tuple[MergeEngine, MergeEngine, Pool]] =
 def engines(make_pool: MakePool, dtype: torch.dtype, n_adapters: int) -> tuple[MergeEngine, MergeEngine, Pool]:
     if (dtype, n_adapters) not in _ENGINES:
         pool = make_pool(dtype=dtype, n_adapters=n_adapters)
-        both = MergeEngine(pool, device="cpu"), MergeEngine(pool, device="cpu", chunk=5)
+        both = MergeEngine(pool, device="cpu"), MergeEngine(pool, device="cpu", kernels="compiled")
         _ENGINES[dtype, n_adapters] = (*both, pool)
     return _ENGINES[dtype, n_adapters]
 
@@ -196,22 +196,21 @@ def test_sources_are_loaded_once(make_pool: MakePool) -> None:
     assert [source.n_reads for source in (pool.base, *pool.models)] == [n, n, n, 0]
 
 
-def test_prepared_scalars_are_computed_once(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_side_tables_are_computed_once(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    original = Ties.prepare
+    original = MagnitudeTable.of
 
-    def counted(self: Ties, coefficients: tuple[float, ...], sources: Any) -> Any:
-        calls.append(sources.tensor)
-        return original(self, coefficients, sources)
+    def counted(values: torch.Tensor, name: str) -> MagnitudeTable:
+        calls.append(name)
+        return original(values, name)
 
-    monkeypatch.setattr(Ties, "prepare", counted)
+    monkeypatch.setattr(MagnitudeTable, "of", counted)
     pool = make_pool()
     engine = MergeEngine(pool, device="cpu")
     for boundaries in ((), (9, 31), (17,)):
         engine.build(recipe_of(pool, "ties", 2, boundaries, density=0.4))
-    assert sorted(calls) == sorted(entry.name for entry in pool.layout.tensors)
     engine.build(recipe_of(pool, "ties", 2, density=0.5))
-    assert len(calls) == 2 * len(pool.layout.tensors)
+    assert sorted(calls) == sorted(2 * [entry.name for entry in pool.layout.tensors])  # once for each of two models
 
 
 def test_adapters_equal_full_models(make_pool: MakePool, make_source: Any) -> None:

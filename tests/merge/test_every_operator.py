@@ -2,230 +2,216 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import fields
-from itertools import pairwise
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from searcher.merge.operators.base import OPERATORS, Operator, Setting, Sources, make_operator
+from searcher.errors import CandidateError
+from searcher.merge.merge_tensor import merge_tensor, run
+from searcher.merge.operators.base import OPERATORS, Setting, make_operator
+from searcher.merge.plan import TensorPlan
+from tests.merge.merging import NAME, draw, facts_of, in_stretches
+from tests.merge.operator_references import REFERENCES
 
 NAMES = [n for n in OPERATORS.names() if OPERATORS.get(n).__module__.startswith("searcher.merge.operators")]
-SYMMETRIC = ("linear", "task_arithmetic", "slerp", "ties")
-Floats: TypeAlias = NDArray[np.float64]
-
+LIMITED = ("nearswap", "arcee_fusion")  # take only part of a model over
+SUMMED = ("task_arithmetic", "dare_linear", "della_linear", "breadcrumbs")
+ELECTING = {"vote": "unweighted", "normalize": True, "lambda": 0.7}
 VARIANTS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "linear": ({}, {"normalize": False}),
     "task_arithmetic": ({}, {"lambda": 0.4}, {"normalize": True, "lambda": -1.5}),
     "slerp": ({}, {"threshold": 1.0}, {"threshold": 0.0}),
-    "ties": (
-        {},
-        {"density": 0.37},
-        {"density": 0.5, "vote": "unweighted", "lambda": 2.0},
-        {"density": 0.2, "normalize": False},
-    ),
-}
-CASES = [(name, chosen) for name in NAMES for chosen in VARIANTS[name]]
+    "nuslerp": ({}, {"deltas": False}),
+    "model_stock": ({}, {"t_scale": 1.3}),
+    "nearswap": ({}, {"t": 0.3}),
+    "ties": ({}, {"density": 0.37}, {"density": 0.5, "vote": "unweighted", "lambda": 2.0},
+             {"density": 0.2, "normalize": False}),
+    "breadcrumbs": ({}, {"density": 0.6, "gamma": 0.1}, {"density": 0.9, "gamma": 0.3, "normalize": True}),
+    "breadcrumbs_ties": ({}, {"density": 0.6, "gamma": 0.1}, {"density": 0.4, **ELECTING}),
+    "dare_linear": ({}, {"density": 0.4}, {"density": 0.7, "seed": 5, "rescale": False, "normalize": True}),
+    "dare_ties": ({}, {"density": 0.4}, {"density": 0.7, "seed": 5, **ELECTING}),
+    "della": ({}, {"density": 0.4}, {"density": 0.9, "seed": 5, "normalize": False}, {"density": 0.5, **ELECTING}),
+    "della_linear": ({}, {"density": 0.4, "epsilon": 0.3}, {"density": 0.7, "seed": 5, "rescale": False}),
+    "sce": ({}, {"select_topk": 0.3}, {"select_topk": 0.8, "exponent": 0.5, "lambda": 1.5}),
+    "ram": ({}, {"epsilon": 0.4}),
+    "ramplus_tl": ({}, {"epsilon": 0.4, "r": 1.0, "alpha": 2.0}),
+}  # fmt: skip
 
 
 def n_models(name: str) -> int:
     return min(3, OPERATORS.get(name).n_models[1] or 3)
 
 
-def draw(name: str, size: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
-    """A base of shape (n,) and weights of shape (K, n), both float32 holding values of ``dtype``."""
-    generator = torch.Generator().manual_seed(seed)
-    base = torch.randn(size, generator=generator)
-    weights = base + 0.5 * torch.randn(n_models(name), size, generator=generator)
-    return base.to(dtype).float(), weights.to(dtype).float()
+CASES = [(name, chosen) for name in NAMES for chosen in VARIANTS.get(name, ({},))]
+CONVENTIONS = [
+    *CASES,
+    *(
+        (name, chosen | {"convention": "mergekit"})
+        for name, chosen in CASES
+        if "convention" in OPERATORS.get(name).settings()
+        if (name, chosen.get("density")) != ("della", 0.9)  # mergekit refuses it
+    ),
+]
+SEVERAL = [(name, chosen) for name, chosen in CONVENTIONS if n_models(name) > 1]
+WHOLE = [(name, chosen) for name, chosen in CONVENTIONS if name not in LIMITED]
+WITH_BASE = [(name, chosen) for name, chosen in CONVENTIONS if OPERATORS.get(name).needs_base]
+
+SHAPES = ((), (1,), (0,), (3, 0), (0, 3), (6, 1), (1, 6), (2, 3, 4), (2, 1, 3, 2))
+each_convention = pytest.mark.parametrize(("name", "chosen"), CONVENTIONS, ids=str)
 
 
-def coefficients_of(name: str) -> tuple[float, ...]:
-    return (0.3, 0.9, 0.45)[: n_models(name)]
+def pool(name: str, *shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+    """A base, and models around it."""
+    base, *changes = (draw(*shape, seed=10 * seed + k) for k in range(n_models(name) + 1))
+    return [tensor.to(dtype) for tensor in (base, *(base + 0.5 * change for change in changes))]
 
 
-def sources_of(base: torch.Tensor, weights: torch.Tensor, start: int = 0, stop: int | None = None) -> Sources:
-    stretch = slice(start, stop)
-    stored = tuple(row[stretch] for row in weights)
-    return Sources(base[stretch], stored, (False,) * len(stored), start, "block.weight", tuple(base.shape))
+def coefficients_of(name: str, *, signed: bool = False) -> tuple[float, ...]:
+    return (0.3, -0.9 if signed else 0.9, 0.45)[: n_models(name)]
 
 
-def merge(operator: Operator, c: tuple[float, ...], base: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    whole = sources_of(base, weights)
-    return operator.merge(c, whole, operator.prepare(c, whole))
-
-
-def linear_reference(c: Floats, base: Floats, weights: Floats, normalize: bool = True) -> Floats:
-    merged: Floats = c @ weights / (c.sum() if normalize else 1.0)
+def merge(name: str, chosen: dict[str, Any], tensors: list[torch.Tensor], **options: Any) -> torch.Tensor:
+    base, *models = tensors
+    c = options.pop("c", coefficients_of(name))
+    merged: torch.Tensor = merge_tensor(make_operator(name, chosen), c, models, base=base, name=NAME, **options)
     return merged
 
 
-def task_arithmetic_reference(c: Floats, base: Floats, weights: Floats, normalize: bool = False, **s: float) -> Floats:
-    return base + s.get("lambda", 1.0) * (c @ (weights - base)) / (c.sum() if normalize else 1.0)
-
-
-def slerp_reference(c: Floats, base: Floats, weights: Floats, threshold: float = 0.9995) -> Floats:
-    a, b = weights
-    t = c[1] / c.sum()
-    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-    if abs(cosine) > min(threshold, 1 - 1e-15):
-        merged: Floats = (1 - t) * a + t * b
-    else:
-        angle = np.arccos(cosine)
-        merged = (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
-    return merged
-
-
-def ties_reference(
-    c: Floats,
-    base: Floats,
-    weights: Floats,
-    density: float = 1.0,
-    vote: str = "weighted",
-    normalize: bool = True,
-    **s: float,
-) -> Floats:
-    # The trimmed set must be that of float32 task vectors: a near tie may fall otherwise in float64.
-    vectors = (weights.astype(np.float32) - base.astype(np.float32)).astype(np.float64)
-    k = max(1, round(density * base.size))
-    for row in vectors:
-        row[np.argsort(-np.abs(row), kind="stable")[k:]] = 0.0
-    scaled = c[:, None] * vectors
-    sign = np.where((scaled if vote == "weighted" else vectors).sum(axis=0) >= 0, 1.0, -1.0)
-    agrees = np.sign(scaled) == sign
-    total = (scaled * agrees).sum(axis=0)
-    weight = (c[:, None] * agrees).sum(axis=0)
-    merged: Floats = base + s.get("lambda", 1.0) * total / (np.where(weight == 0, 1.0, weight) if normalize else 1.0)
-    return merged
-
-
-REFERENCES: Mapping[str, Callable[..., Floats]] = {
-    "linear": linear_reference,
-    "task_arithmetic": task_arithmetic_reference,
-    "slerp": slerp_reference,
-    "ties": ties_reference,
-}
-
-
-def test_every_operator_has_variants_and_a_reference() -> None:
-    assert set(NAMES) == set(VARIANTS) == set(REFERENCES)
+def test_every_operator_has_variants_or_tests_of_its_own() -> None:
+    assert set(VARIANTS) <= set(NAMES)
+    assert set(REFERENCES) <= set(NAMES)
+    folder = Path(__file__).parent / "operators"
+    assert [name for name in NAMES if not (folder / f"test_{name}.py").exists()] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_setting_has_a_default_and_a_meaning(name: str) -> None:
+def test_every_setting_has_a_default_a_meaning_and_a_legal_range(name: str) -> None:
     cls = OPERATORS.get(name)
     assert make_operator(name, {}) == make_operator(name, cls.settings())
     assert cls.reference
-    for field in fields(cls):  # type: ignore[arg-type]
-        assert "Annotated" in str(field.type)
+    hints = get_type_hints(cls, include_extras=True)
+    for field in fields(cls):
+        (described,) = hints[field.name].__metadata__
+        assert described.help
+        if isinstance(described, Setting):
+            for legal in (described.low, described.high, field.default):
+                make_operator(name, {field.name.rstrip("_"): legal})
 
 
-@pytest.mark.parametrize(("name", "chosen"), CASES)
-@pytest.mark.parametrize("size", [1, 2, 7, 96])
-def test_agrees_with_float64(name: str, chosen: dict[str, Any], size: int) -> None:
-    base, weights = draw(name, size, seed=size)
-    c = coefficients_of(name)
-    found = merge(make_operator(name, chosen), c, base, weights)
-    expected = REFERENCES[name](np.array(c), base.double().numpy(), weights.double().numpy(), **chosen)
-    assert found.shape == (size,)
-    assert found.dtype == torch.float32
-    np.testing.assert_allclose(found.numpy(), expected, rtol=3e-6, atol=3e-6)
+@pytest.mark.parametrize("shape", [(), (1,), (2,), (7,), (8, 12), (3, 4, 5)], ids=str)
+@pytest.mark.parametrize(("name", "chosen"), [case for case in CASES if case[0] in REFERENCES], ids=str)
+def test_agrees_with_float64(name: str, chosen: dict[str, Any], shape: tuple[int, ...]) -> None:
+    base, *models = pool(name, *shape, seed=len(shape))
+    numbers = base.double().numpy(), torch.stack(models).double().numpy()
+    for c in (coefficients_of(name), coefficients_of(name, signed=True)):
+        found = merge(name, chosen, [base, *models], c=c)
+        expected = REFERENCES[name](np.array(c), *numbers, chosen)
+        assert (found.shape, found.dtype) == (shape, torch.float32)
+        size = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(found.numpy(), expected, rtol=3e-6, atol=3e-6 * size)
 
 
-@pytest.mark.parametrize(("name", "chosen"), CASES)
-def test_sources_are_not_changed(name: str, chosen: dict[str, Any]) -> None:
-    base, weights = draw(name, 50)
-    before = base.clone(), weights.clone()
-    merged = merge(make_operator(name, chosen), coefficients_of(name), base, weights)
-    merge(make_operator(name, chosen), (1.0, *[0.0] * (n_models(name) - 1)), base, weights)
-    assert torch.equal(base, before[0])
-    assert torch.equal(weights, before[1])
-    assert merged.data_ptr() not in {base.data_ptr(), *(row.data_ptr() for row in weights)}
+@each_convention
+def test_tensors_are_not_changed(name: str, chosen: dict[str, Any]) -> None:
+    tensors = pool(name, 50)
+    before = [tensor.clone() for tensor in tensors]
+    merged = [merge(name, chosen, tensors), merge(name, chosen, tensors, c=(1.0, *[0.0] * (n_models(name) - 1)))]
+    for tensor, copy in zip(tensors, before, strict=True):
+        assert torch.equal(tensor, copy)
+        assert tensor.data_ptr() not in {one.data_ptr() for one in merged}
 
 
-@pytest.mark.parametrize(("name", "chosen"), CASES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_copies_of_one_model_are_that_model(name: str, chosen: dict[str, Any], dtype: torch.dtype) -> None:
-    base, weights = draw(name, 64, dtype=dtype)
-    copies = weights[:1].expand(n_models(name), -1)
-    c = np.array(coefficients_of(name))
-    neutral = {"lambda": 1.0} if "lambda" in chosen else {}
-    if name == "ties":
-        neutral["density"] = 1.0
-    if not chosen.get("normalize", OPERATORS.get(name).settings().get("normalize", True)):
-        c = c / c.sum()
-    merged = merge(make_operator(name, chosen | neutral), tuple(c), base, copies)
-    torch.testing.assert_close(merged, weights[0], rtol=1e-6, atol=1e-6)
-    if dtype != torch.float32:  # the rounding to storage removes the last float32 bit
-        assert torch.equal(merged.to(dtype), weights[0].to(dtype))
+@each_convention
+def test_equal_calls_give_equal_bits(name: str, chosen: dict[str, Any]) -> None:
+    tensors = pool(name, 9, 11)
+    assert torch.equal(merge(name, chosen, tensors), merge(name, chosen, tensors))
 
 
-@pytest.mark.parametrize(("name", "chosen"), [case for case in CASES if case[0] in SYMMETRIC])
+@pytest.mark.parametrize(("name", "chosen"), WHOLE, ids=str)
+def test_copies_of_one_model_are_that_model(name: str, chosen: dict[str, Any]) -> None:
+    neutral = {"lambda": 1.0, "density": 1.0, "select_topk": 1.0, "t_scale": 1.0, "epsilon": 0.0}
+    kept = chosen | {key: value for key, value in neutral.items() if key in OPERATORS.get(name).settings()}
+    n = n_models(name)
+    counted = name in ("ram", "ramplus_tl", "model_stock") or n == 1
+    c = (1.0,) * n if counted else tuple(x / n for x in (1.5, 0.5, 1.0)[:n])
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        base, model, *_ = pool(name, 64, dtype=dtype)
+        merged = merge(name, kept, [base, *[model] * n], c=c)
+        assert merged.dtype == dtype
+        torch.testing.assert_close(merged, model, rtol=max(2e-6, 2 * torch.finfo(dtype).eps), atol=2e-6)
+
+
+@pytest.mark.parametrize(("name", "chosen"), SEVERAL, ids=str)
 def test_order_of_models_is_irrelevant(name: str, chosen: dict[str, Any]) -> None:
-    base, weights = draw(name, 200)
-    c = coefficients_of(name)
-    operator = make_operator(name, chosen)
-    expected = merge(operator, c, base, weights)
-    order = list(range(len(c)))[::-1]
-    found = merge(operator, tuple(c[k] for k in order), base, weights[order])
-    torch.testing.assert_close(found, expected, rtol=2e-6, atol=2e-6)
+    base, *models = pool(name, 10, 20)
+    c, names = coefficients_of(name), ["x", "y", "z"][: len(models)]
+    expected = merge(name, chosen, [base, *models], names=names)
+    found = merge(name, chosen, [base, *models[::-1]], c=c[::-1], names=names[::-1])
+    torch.testing.assert_close(found, expected, rtol=5e-6, atol=5e-6)
 
 
-@pytest.mark.parametrize(("name", "chosen"), CASES)
-@settings(max_examples=20)
+@each_convention
+@settings(max_examples=5)
 @given(cuts=st.sets(st.integers(1, 149), max_size=12), coarse=st.booleans())
-def test_same_bits_for_any_cut(name: str, chosen: dict[str, Any], cuts: set[int], coarse: bool) -> None:
-    base, weights = draw(name, 150)
+def test_same_bits_for_any_stretches(name: str, chosen: dict[str, Any], cuts: set[int], coarse: bool) -> None:
+    base, *models = pool(name, 10, 15)
     if coarse:  # many equal magnitudes
-        base, weights = (base * 4).round() / 4, (weights * 4).round() / 4
-    c = coefficients_of(name)
-    operator = make_operator(name, chosen)
-    whole = sources_of(base, weights)
-    prepared = operator.prepare(c, whole)
-    borders = [0, *sorted(cuts), 150]
-    parts = [operator.merge(c, sources_of(base, weights, a, b), prepared) for a, b in pairwise(borders)]
-    assert torch.equal(torch.cat(parts), operator.merge(c, whole, prepared))
+        base, *models = ((4 * tensor).round() / 4 for tensor in (base, *models))
+    facts, operator, c = facts_of(base, models), make_operator(name, chosen), coefficients_of(name)
+    plan, whole = operator.plan(c, facts), torch.full((150,), torch.nan)
+    if isinstance(plan, TensorPlan):
+        run(plan, facts, whole)
+        assert torch.equal(in_stretches(operator, c, facts, cuts), whole)
 
 
-@pytest.mark.parametrize(("name", "chosen"), CASES)
-def test_prepared_depends_only_on_its_key(name: str, chosen: dict[str, Any]) -> None:
-    base, weights = draw(name, 60)
-    operator = make_operator(name, chosen)
-    first, second = coefficients_of(name), tuple(2.0 + c for c in coefficients_of(name))
-    if operator.prepare_key(first) == operator.prepare_key(second):
-        whole = sources_of(base, weights)
-        assert operator.prepare(first, whole) == operator.prepare(second, whole)
-
-
-@pytest.mark.parametrize(("name", "chosen"), CASES)
+@pytest.mark.parametrize(("name", "chosen"), WITH_BASE, ids=str)
 def test_task_vectors_may_be_given_in_place_of_weights(name: str, chosen: dict[str, Any]) -> None:
-    base, weights = draw(name, 80)
-    operator = make_operator(name, chosen)
-    c = coefficients_of(name)
-    stored = tuple(row - base for row in weights)
-    deltas = Sources(base, stored, (True,) * len(stored), 0, "block.weight", (80,))
-    found = operator.merge(c, deltas, operator.prepare(c, deltas))
-    torch.testing.assert_close(found, merge(operator, c, base, weights), rtol=2e-6, atol=2e-6)
+    base, *models = (4 * t.round() / 8 for t in pool(name, 8, 10))  # differences without rounding
+    operator, c = make_operator(name, chosen), coefficients_of(name)
+    found = []
+    for is_delta in (False, True):
+        stored = [model - base for model in models] if is_delta else models
+        facts, out = facts_of(base, stored, is_delta=is_delta), torch.full((80,), torch.nan)
+        run(operator.plan(c, facts), facts, out)
+        found.append(out)
+    torch.testing.assert_close(*found, rtol=1e-6, atol=1e-6)
 
 
-def test_ranges_are_legal() -> None:
-    for name in NAMES:
-        for key, value in OPERATORS.get(name).settings().items():
-            setting = next((s for s in metadata(name, key) if isinstance(s, Setting)), None)
-            if setting is not None:
-                for legal in (setting.low, setting.high, value):
-                    make_operator(name, {key: legal})
+@pytest.mark.parametrize(("name", "chosen"), WITH_BASE, ids=str)
+def test_models_that_are_the_base_change_nothing(name: str, chosen: dict[str, Any]) -> None:
+    for shape in SHAPES:
+        base = draw(*shape)
+        assert torch.equal(merge(name, chosen, [base] * (n_models(name) + 1)), base)
 
 
-def metadata(name: str, key: str) -> tuple[Any, ...]:
-    from typing import get_type_hints
+@each_convention
+def test_any_shape(name: str, chosen: dict[str, Any]) -> None:
+    for shape in SHAPES:
+        merged = merge(name, chosen, pool(name, *shape))
+        assert merged.shape == shape
+        assert bool(torch.isfinite(merged).all())
 
-    hints = get_type_hints(OPERATORS.get(name), include_extras=True)
-    found: tuple[Any, ...] = next(h for f, h in hints.items() if f.rstrip("_") == key).__metadata__
-    return found
+
+@each_convention
+def test_any_layout_and_type(name: str, chosen: dict[str, Any]) -> None:
+    tensors = [(8 * t).round() / 8 for t in pool(name, 6, 7)]  # exact in every type
+    dtypes = [torch.float64, torch.bfloat16, torch.float16, torch.float32]
+    odd = [t.T.contiguous().T.to(dtype) for t, dtype in zip(tensors, dtypes, strict=False)]
+    found = merge(name, chosen, odd, dtype=torch.float32)
+    torch.testing.assert_close(found, merge(name, chosen, tensors), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "chosen"), WITH_BASE, ids=str)
+def test_coefficients_of_zero_give_the_base_or_fail(name: str, chosen: dict[str, Any]) -> None:
+    base, *models = pool(name, 20)
+    undefined = name == "model_stock" or (name in SUMMED and chosen.get("normalize") and "convention" not in chosen)
+    with pytest.raises(CandidateError) if undefined else nullcontext():
+        assert torch.equal(merge(name, chosen, [base, *models], c=[0.0] * len(models)), base)

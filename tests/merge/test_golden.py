@@ -71,6 +71,5 @@ def test_golden_results_are_of_the_stated_version() -> None:
 
 def test_every_operator_has_a_golden_result() -> None:
     ours = {name for name in OPERATORS.names() if OPERATORS.get(name).__module__.startswith("searcher.")}
-    assert {case["operator"] for case in RECORD["cases"]} == ours
-    outputs = {key.split("/")[1] for key in stored() if key.startswith("output/")}
-    assert outputs == {case["name"] for case in RECORD["cases"]}
+    others = json.loads((FOLDER / "mergekit_operators_0_1_5.json").read_text(encoding="utf-8"))
+    assert {case["method"] for case in others["cases"]} == ours

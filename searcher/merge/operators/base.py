@@ -1,24 +1,24 @@
 """What every merge operator is: a function of coefficients, settings and the sources of one tensor.
 
-An operator is a frozen dataclass whose fields are its settings. ``prepare`` may read a whole tensor and
-returns the few scalars that the element-wise part needs (thresholds, angles); ``merge`` works on any stretch
-of the tensor and must give the same bits however the tensor is cut.
+An operator is a frozen dataclass whose fields are its settings. Its ``plan`` turns coefficients and a few
+statistics of a tensor (angles, thresholds) into the data of one element-wise pass, which any backend executes.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from searcher.errors import ConfigError, UnknownNameError
 from searcher.registry import Registry
 
 if TYPE_CHECKING:
-    import torch
+    from searcher.merge.facts import TensorFacts
+    from searcher.merge.plan import TensorPlan, WholeTensor
 
 OPERATORS: Registry[type[Operator]] = Registry("operator", "searcher.merge.operators")
 
@@ -59,49 +59,21 @@ class Choice:
     help: str
 
 
-@dataclass(frozen=True, eq=False)
-class Sources:
-    """A stretch of one tensor in the base and the K models, float32, all of shape ``(n,)``.
-
-    Args:
-        base: The base's values, or None if the recipe has no base.
-        stored: What the pool stores for each model.
-        is_delta: Per model, True if ``stored`` is a task vector (LoRA), False if it is weights.
-        start: Index of the first element inside its tensor.
-        tensor: Name of the tensor.
-        shape: Shape of the whole tensor.
-    """
-
-    base: torch.Tensor | None
-    stored: tuple[torch.Tensor, ...]
-    is_delta: tuple[bool, ...]
-    start: int
-    tensor: str
-    shape: tuple[int, ...]
-
-    def weights(self, k: int) -> torch.Tensor:
-        """Weights of model ``k``."""
-        if not self.is_delta[k]:
-            return self.stored[k]
-        assert self.base is not None  # the pool refuses adapters without a base
-        return self.base + self.stored[k]
-
-    def task_vector(self, k: int) -> torch.Tensor:
-        """Weights of model ``k`` minus the base's."""
-        if self.is_delta[k]:
-            return self.stored[k]
-        assert self.base is not None  # the recipe check demands a base where task vectors are used
-        return self.stored[k] - self.base
-
-
+@dataclass(frozen=True)
 class Operator(ABC):
     """A merge operator with its settings; leaves are frozen dataclasses and are never subclassed.
+
+    The two fields here are the settings that every operator has (LiNeS, Wang et al. 2024, arXiv:2410.17146): the
+    merged change of the base is multiplied by ``lines_alpha + lines_beta * l / (L - 1)`` in block ``l`` of ``L``, and
+    by ``lines_alpha`` outside the blocks. The engine applies them.
 
     Attributes:
         execution_class: See ``docs/architecture.md``; the cost of one more candidate.
         needs_base: Whether a base model is required.
         n_models: Smallest and largest number of models; None means no limit.
         interpolates: True if the coefficients are a position between two ends.
+        uniform: True if the plan depends on the coefficients and settings alone and not on the tensor, so that one
+            pass may run over many tensors.
         reference: Paper or system the formula is from.
     """
 
@@ -109,39 +81,51 @@ class Operator(ABC):
     needs_base: ClassVar[bool]
     n_models: ClassVar[tuple[int, int | None]] = (1, None)
     interpolates: ClassVar[bool] = False
+    uniform: ClassVar[bool] = False
     reference: ClassVar[str]
 
-    def prepare(self, coefficients: tuple[float, ...], sources: Sources) -> Any:  # noqa: ANN401
-        """Scalars of a whole tensor that ``merge`` needs; None by default.
-
-        Args:
-            coefficients: Those of the segment, K numbers.
-            sources: The whole tensor (``start`` 0).
-        """
-        return None
-
-    def prepare_key(self, coefficients: tuple[float, ...]) -> Hashable:
-        """What ``prepare`` depends on apart from the settings and the sources: here the coefficients.
-
-        Operators whose ``prepare`` ignores the coefficients return a constant, so that the engine computes it
-        once per tensor instead of once per candidate.
-        """
-        return coefficients
+    lines_alpha: Annotated[
+        float, Setting(0.0, 1.0, "LiNeS: scale of the change in the first block", minimum=-10.0, maximum=10.0)
+    ] = field(default=1.0, kw_only=True)
+    lines_beta: Annotated[
+        float, Setting(0.0, 2.0, "LiNeS: what the scale gains up to the last block", minimum=-10.0, maximum=10.0)
+    ] = field(default=0.0, kw_only=True)
 
     @abstractmethod
-    def merge(self, coefficients: tuple[float, ...], sources: Sources, prepared: Any) -> torch.Tensor:  # noqa: ANN401
-        """Merged values of a stretch, float32, shape ``(n,)``.
+    def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan | WholeTensor:
+        """How to merge one tensor.
 
         Args:
             coefficients: Those of the segment, K numbers.
-            sources: The stretch.
-            prepared: What ``prepare`` returned for this tensor, these coefficients and settings.
+            facts: The tensor; statistics may be asked of it, values should not (they cost a pass).
+
+        Raises:
+            CandidateError: If the operator is undefined for the coefficients.
+            ValueError: If a setting does not fit the number of models.
         """
 
     @classmethod
     def settings(cls) -> dict[str, Any]:
         """Setting name to default; a trailing underscore of a field name (``lambda_``) is dropped."""
-        return {f.name.rstrip("_"): f.default for f in fields(cls)}  # type: ignore[arg-type]
+        return {f.name.rstrip("_"): f.default for f in fields(cls)}
+
+    def lines_scale(self, block: int | None, n_blocks: int) -> float:
+        """LiNeS scale of the change of a tensor."""
+        if block is None or n_blocks < 2:
+            return self.lines_alpha
+        return self.lines_alpha + self.lines_beta * block / (n_blocks - 1)
+
+
+def per_model(value: float | tuple[float, ...], n: int, setting: str) -> tuple[float, ...]:
+    """A setting as one number per model.
+
+    Raises:
+        ValueError: If it has another number of values than there are models.
+    """
+    values = value if isinstance(value, tuple) else (value,) * n
+    if len(values) != n:
+        raise ValueError(f"Expected one {setting} per model, {n} of them, but got {len(values)}.")
+    return values
 
 
 def make_operator(name: str, settings: Mapping[str, Any]) -> Operator:
@@ -166,7 +150,7 @@ def _types(value: object) -> tuple[type, ...]:
 @lru_cache(maxsize=4096)
 def _make(name: str, settings: tuple[tuple[str, tuple[type, ...], Any], ...]) -> Operator:
     cls = OPERATORS.get(name)
-    known = {field.name.rstrip("_"): field.name for field in fields(cls)}  # type: ignore[arg-type]
+    known = {field.name.rstrip("_"): field.name for field in fields(cls)}
     arguments = {}
     for key, _, value in settings:
         if key not in known:

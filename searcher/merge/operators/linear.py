@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
+import numpy as np
 from typing_extensions import override
 
-from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Sources
-from searcher.merge.operators.weighted_sum import normalized, weighted_sum
+from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator
+from searcher.merge.operators.normalization import normalized
+from searcher.merge.plan import TensorPlan, plan_of
 
 if TYPE_CHECKING:
-    import torch
+    from searcher.merge.facts import TensorFacts
 
 
 @OPERATORS.register("linear")
@@ -26,12 +28,12 @@ class Linear(Operator):
 
     execution_class: ClassVar[ExecutionClass] = "L0"
     needs_base: ClassVar[bool] = False
+    uniform: ClassVar[bool] = True
     reference: ClassVar[str] = "Wortsman et al. 2022, Model soups, arXiv:2203.05482; mergekit linear"
 
     normalize: Annotated[bool, Choice("divide by the sum of the coefficients")] = True
 
     @override
-    def merge(self, coefficients: tuple[float, ...], sources: Sources, prepared: Any) -> torch.Tensor:
+    def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:
         scales = normalized(coefficients) if self.normalize else coefficients
-        total = weighted_sum((c, sources.weights(k)) for k, c in enumerate(scales) if c != 0.0)
-        return sources.stored[0] * 0.0 if total is None else total
+        return plan_of("weights", np.array(scales), origin=None)

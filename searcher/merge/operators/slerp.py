@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
-from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator, Setting, Sources
-from searcher.merge.operators.inner_product import inner_product
-from searcher.merge.operators.weighted_sum import normalized, weighted_sum
+from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting
+from searcher.merge.operators.normalization import normalized
+from searcher.merge.plan import TensorPlan, plan_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
-    import torch
+    from searcher.merge.facts import TensorFacts
 
 SMALLEST_SINE = 1e-8  # below this the sine weights are 0 / 0 and equal the linear ones to 1e-16
+
+SMALLEST_NORM = 1e-8  # of mergekit
 
 
 @OPERATORS.register("slerp")
@@ -34,6 +36,7 @@ class Slerp(Operator):
     result, and it passes near zero. The default threshold is mergekit's 0.9995, an angle of 0.032: most
     fine-tunes of one base differ by less and are then interpolated linearly. A threshold of 1 uses the sphere
     wherever it exists. The angle is computed in float64; mergekit's float32 angle differs for small angles.
+    ``convention: mergekit`` takes a tensor of norm 1e-8 or less for one at a right angle to the other.
     """
 
     execution_class: ClassVar[ExecutionClass] = "L1"
@@ -45,25 +48,18 @@ class Slerp(Operator):
     threshold: Annotated[
         float, Setting(0.99, 1.0, "absolute cosine above which the interpolation is linear", minimum=0.0)
     ] = 0.9995
+    convention: Annotated[Literal["paper", "mergekit"], Choice("what the angle with a zero tensor is")] = "paper"
 
     @override
-    def prepare(self, coefficients: tuple[float, ...], sources: Sources) -> float:
-        """Cosine of the angle between the two tensors; 1 if one of them is zero."""
-        first, second = _ends(sources)
-        norms = math.sqrt(inner_product(first, first)) * math.sqrt(inner_product(second, second))
-        return max(-1.0, min(1.0, inner_product(first, second) / norms)) if norms > 0.0 else 1.0
-
-    @override
-    def prepare_key(self, coefficients: tuple[float, ...]) -> Hashable:
-        return ()
-
-    @override
-    def merge(self, coefficients: tuple[float, ...], sources: Sources, prepared: Any) -> torch.Tensor:
-        t = coefficients[0] if len(coefficients) == 1 else normalized(coefficients)[1]
-        first, second = _ends(sources)
-        from_first, from_second = self._weights(t, prepared)
-        total = weighted_sum(((from_first, first), (from_second, second)))
-        return first * 0.0 if total is None else total
+    def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:
+        from_base = len(coefficients) == 1
+        t = coefficients[0] if from_base else normalized(coefficients)[1]
+        gram = facts.gram("weights", with_base=from_base)[0]
+        right_angle = self.convention == "mergekit" and min(gram[0, 0], gram[1, 1]) <= SMALLEST_NORM**2
+        first, second = self._weights(t, 0.0 if right_angle else cosine(gram))
+        if from_base:
+            return plan_of("weights", np.array([second]), origin=first)
+        return plan_of("weights", np.array([first, second]), origin=None)
 
     def _weights(self, t: float, cosine: float) -> tuple[float, float]:
         angle = math.acos(cosine)
@@ -73,9 +69,11 @@ class Slerp(Operator):
         return math.sin((1.0 - t) * angle) / sine, math.sin(t * angle) / sine
 
 
-def _ends(sources: Sources) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights at t = 0 and t = 1."""
-    if len(sources.stored) == 2:
-        return sources.weights(0), sources.weights(1)
-    assert sources.base is not None  # the engine demands a base for an interpolation with one model
-    return sources.base, sources.weights(0)
+def cosine(gram: NDArray[np.float64]) -> float:
+    """Cosine of the angle between the first two vectors; 1 if one of them is zero.
+
+    Args:
+        gram: Their inner products, shape (2, 2) or larger.
+    """
+    norms = math.sqrt(max(0.0, gram[0, 0])) * math.sqrt(max(0.0, gram[1, 1]))  # rounding may make a zero negative
+    return max(-1.0, min(1.0, float(gram[0, 1]) / norms)) if norms > 0.0 else 1.0

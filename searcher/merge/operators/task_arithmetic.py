@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+import numpy as np
 from typing_extensions import override
 
-from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting, Sources
-from searcher.merge.operators.weighted_sum import normalized, weighted_sum
+from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting
+from searcher.merge.operators.normalization import SMALLEST_SUM, normalized
+from searcher.merge.plan import TensorPlan, plan_of
 
 if TYPE_CHECKING:
-    import torch
+    from searcher.merge.facts import TensorFacts
 
 
 @OPERATORS.register("task_arithmetic")
@@ -21,20 +23,20 @@ class TaskArithmetic(Operator):
 
     The defaults are mergekit's (lambda 1, not normalised); fusion_bench uses lambda 0.3. Negative coefficients
     subtract a task. ``normalize`` divides by ``sum_k c_k`` and fails with ``ZeroWeightSum`` where that is
-    within 1e-8 of zero; mergekit then leaves the division out. Scalars are multiplied in float64 beforehand.
+    within 1e-8 of zero (``convention: mergekit`` leaves the division out then). Scalars are multiplied in float64 beforehand.
     """
 
     execution_class: ClassVar[ExecutionClass] = "L0"
     needs_base: ClassVar[bool] = True
+    uniform: ClassVar[bool] = True
     reference: ClassVar[str] = "Ilharco et al. 2023, Editing models with task arithmetic, arXiv:2212.04089"
 
     lambda_: Annotated[float, Setting(0.1, 1.5, "scale of the summed task vectors", minimum=-10.0, maximum=10.0)] = 1.0
     normalize: Annotated[bool, Choice("divide by the sum of the coefficients")] = False
+    convention: Annotated[Literal["paper", "mergekit"], Choice("what a sum of zero means")] = "paper"
 
     @override
-    def merge(self, coefficients: tuple[float, ...], sources: Sources, prepared: Any) -> torch.Tensor:
-        scales = normalized(coefficients) if self.normalize else coefficients
-        vectors = ((self.lambda_ * c, sources.task_vector(k)) for k, c in enumerate(scales) if c != 0.0)
-        total = weighted_sum(vectors)
-        assert sources.base is not None  # needs_base
-        return sources.base if total is None else total.add_(sources.base)
+    def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:
+        vanishes = self.convention == "mergekit" and abs(sum(coefficients)) < SMALLEST_SUM
+        scales = normalized(coefficients) if self.normalize and not vanishes else coefficients
+        return plan_of("deltas", self.lambda_ * np.array(scales), origin=1.0)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pytest
-import torch
 from typing_extensions import override
 
 from searcher.errors import ConfigError, UnknownNameError
@@ -14,13 +13,16 @@ from searcher.merge.operators.base import (
     ExecutionClass,
     Operator,
     Setting,
-    Sources,
     make_operator,
+    per_model,
 )
 from searcher.merge.operators.ties import Ties
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from searcher.merge.facts import TensorFacts
+    from searcher.merge.plan import TensorPlan
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Whole(Operator):
     plain: Annotated[bool, Choice("help")] = True
 
     @override
-    def merge(self, coefficients: tuple[float, ...], sources: Sources, prepared: Any) -> torch.Tensor:
-        return sources.stored[0]
+    def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:
+        raise NotImplementedError
 
 
 @pytest.fixture
@@ -51,7 +53,10 @@ def whole() -> Iterator[str]:
 def test_settings_reach_the_fields() -> None:
     found = make_operator("ties", {"lambda": 2, "density": [0.5, 0.25], "vote": "unweighted", "normalize": False})
     assert found == Ties(density=(0.5, 0.25), lambda_=2.0, vote="unweighted", normalize=False)
-    assert Ties.settings() == {"density": 1.0, "lambda": 1.0, "vote": "weighted", "normalize": True}
+    assert Ties.settings() == {
+        "density": 1.0, "lambda": 1.0, "vote": "weighted", "normalize": True, "rescale": False, "convention": "paper",
+        "lines_alpha": 1.0, "lines_beta": 0.0,
+    }  # fmt: skip
 
 
 def test_equal_settings_give_one_object() -> None:
@@ -110,16 +115,15 @@ def test_whole_numbers(whole: str) -> None:
             make_operator(whole, {"seed": value})
 
 
-def test_prepare_is_none_and_keyed_by_the_coefficients_unless_overridden() -> None:
-    assert Whole().prepare_key((1.0, 2.0)) == (1.0, 2.0)
-    row = torch.ones(3)
-    assert Whole().prepare((1.0,), Sources(None, (row,), (False,), 0, "t", (3,))) is None
+def test_depth_scaling_grows_over_the_blocks() -> None:
+    operator = Whole(lines_alpha=0.5, lines_beta=1.0)
+    assert [operator.lines_scale(block, 3) for block in (0, 1, 2, None)] == [0.5, 1.0, 1.5, 0.5]
+    assert operator.lines_scale(0, 1) == 0.5
+    assert Whole().lines_scale(2, 3) == 1.0
 
 
-def test_sources_convert_between_weights_and_task_vectors() -> None:
-    base, row = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 5.0])
-    sources = Sources(base, (row, row), (False, True), 0, "t", (2,))
-    assert sources.weights(0).tolist() == [3.0, 5.0]
-    assert sources.weights(1).tolist() == [4.0, 7.0]
-    assert sources.task_vector(0).tolist() == [2.0, 3.0]
-    assert sources.task_vector(1).tolist() == [3.0, 5.0]
+def test_one_value_per_model() -> None:
+    assert per_model(0.5, 2, "density") == (0.5, 0.5)
+    assert per_model((0.5, 0.1), 2, "density") == (0.5, 0.1)
+    with pytest.raises(ValueError, match="one density per model, 2 of them, but got 3"):
+        per_model((0.5, 0.1, 0.2), 2, "density")

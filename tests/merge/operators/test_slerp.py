@@ -8,18 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from searcher.errors import CandidateError
-from searcher.merge.operators.base import Sources
-from searcher.merge.operators.slerp import Slerp
-
-
-def ends(first: torch.Tensor, second: torch.Tensor) -> Sources:
-    return Sources(None, (first, second), (False, False), 0, "t", tuple(first.shape))
+from searcher.merge.merge_tensor import merge_tensor
+from searcher.merge.operators.slerp import Slerp, cosine
+from tests.merge.merging import draw, facts_of
 
 
 def merge(operator: Slerp, first: torch.Tensor, second: torch.Tensor, t: float) -> torch.Tensor:
-    sources = ends(first, second)
-    c = (1.0 - t, t)
-    return operator.merge(c, sources, operator.prepare(c, sources))
+    return merge_tensor(operator, (1.0 - t, t), [first, second])
 
 
 def on_circle(angle: float) -> torch.Tensor:
@@ -28,7 +23,7 @@ def on_circle(angle: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("threshold", [0.0, 0.9995, 1.0])
 def test_meets_both_ends_exactly(threshold: float) -> None:
-    first, second = torch.randn(2, 40, generator=torch.Generator().manual_seed(1))
+    first, second = draw(2, 40, seed=1)
     assert torch.equal(merge(Slerp(threshold), first, second, 0.0), first)
     assert torch.equal(merge(Slerp(threshold), first, second, 1.0), second)
 
@@ -41,10 +36,8 @@ def test_moves_along_the_circle_at_constant_speed(angle: float, t: float) -> Non
 
 def test_one_model_is_reached_from_the_base() -> None:
     first, second = on_circle(0.0), on_circle(1.0)
-    sources = Sources(first, (second,), (False,), 0, "t", (2,))
-    operator = Slerp()
-    found = operator.merge((0.25,), sources, operator.prepare((0.25,), sources))
-    assert torch.equal(found, merge(operator, first, second, 0.25))
+    found = merge_tensor(Slerp(), (0.25,), [second], base=first)
+    torch.testing.assert_close(found, merge(Slerp(), first, second, 0.25), rtol=0, atol=1e-7)
 
 
 def test_nearly_parallel_tensors_are_interpolated_linearly() -> None:
@@ -70,17 +63,15 @@ def test_a_zero_tensor_is_interpolated_linearly(threshold: float) -> None:
 
 
 def test_a_small_angle_is_not_lost() -> None:
-    generator = torch.Generator().manual_seed(0)
-    first = torch.randn(10_000, generator=generator)
-    second = first + 0.01 * torch.randn(10_000, generator=generator)
-    angle = math.acos(Slerp().prepare((0.5, 0.5), ends(first, second)))
+    first = draw(10_000)
+    second = first + 0.01 * draw(10_000, seed=1)
+    angle = math.acos(cosine(facts_of(None, [first, second]).gram("weights")[0]))
     unit = [v.double() / v.double().norm() for v in (first, second)]
     assert angle == pytest.approx(2 * math.asin(float((unit[0] - unit[1]).norm()) / 2), rel=1e-6)
 
 
 def test_only_the_ratio_of_the_coefficients_counts() -> None:
-    sources = ends(on_circle(0.0), on_circle(2.0))
-    cosine = Slerp().prepare((1.0, 1.0), sources)
-    assert torch.equal(Slerp().merge((1.0, 3.0), sources, cosine), Slerp().merge((0.5, 1.5), sources, cosine))
+    ends = [on_circle(0.0), on_circle(2.0)]
+    assert torch.equal(merge_tensor(Slerp(), (1.0, 3.0), ends), merge_tensor(Slerp(), (0.5, 1.5), ends))
     with pytest.raises(CandidateError):
-        Slerp().merge((0.0, 0.0), sources, cosine)
+        merge_tensor(Slerp(), (0.0, 0.0), ends)

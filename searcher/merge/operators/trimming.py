@@ -1,0 +1,108 @@
+"""Keep the largest magnitudes of each task vector, or a band of magnitudes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from searcher.merge.operators.sparsity import Convention, Sparsified, norm_matched
+from searcher.merge.plan import Keep, KeepAll, KeepMagnitude
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from searcher.merge.facts import TensorFacts
+    from searcher.merge.tables.magnitudes import Cut
+
+
+@dataclass(frozen=True)
+class Band:
+    """Numbers of entries of one task vector.
+
+    Args:
+        n_above: Largest magnitudes that are removed.
+        n_kept: Magnitudes after these that stay; the rest is removed too.
+    """
+
+    n_above: int
+    n_kept: int
+
+
+def largest(
+    facts: TensorFacts, densities: tuple[float, ...], convention: Convention, *, rescale: bool = False
+) -> Sparsified:
+    """Per model and tensor, the ``density * size`` entries of largest magnitude stay.
+
+    Args:
+        facts: The tensor.
+        densities: Kept fraction per model.
+        convention: ``paper`` keeps the nearest whole number, at least one; ``mergekit`` rounds down, keeps at least
+            one unless the density is 0, and reads the tensor.
+        rescale: Match the L1 norm; reads the tensor.
+    """
+    bands = [Band(0, n_kept(density, facts.size, convention)) for density in densities]
+    return _banded(facts, bands, convention, rescale=rescale)
+
+
+def band(
+    facts: TensorFacts,
+    densities: tuple[float, ...],
+    gammas: tuple[float, ...],
+    convention: Convention,
+    *,
+    rescale: bool = False,
+) -> Sparsified:
+    """Per model and tensor, the ``gamma * size`` largest magnitudes go, and of the others all but the next largest.
+
+    ``density * size`` entries stay; where so many are not left, fewer outliers go.
+
+    Args:
+        facts: The tensor.
+        densities: Kept fraction per model.
+        gammas: Fraction of outliers per model.
+        convention: ``paper`` takes the nearest whole numbers and keeps at least one entry; ``mergekit`` rounds both
+            down and reads the tensor.
+        rescale: Match the L1 norm; reads the tensor.
+    """
+    size, bands = facts.size, []
+    for density, gamma in zip(densities, gammas, strict=True):
+        if convention == "mergekit":
+            n_left, n_above = int(density * size), int(gamma * size)
+        else:
+            n_left, n_above = n_kept(density, size), round(gamma * size)
+        bands.append(Band(min(n_above, size - n_left), n_left))
+    return _banded(facts, bands, convention, rescale=rescale)
+
+
+def n_kept(density: float, size: int, convention: Convention = "paper") -> int:
+    """Number of entries that :func:`largest` keeps of ``size``."""
+    if convention == "mergekit":
+        return max(1, int(density * size)) if density > 0.0 else 0
+    return min(size, max(1, round(density * size)))
+
+
+def _banded(facts: TensorFacts, bands: list[Band], convention: Convention, *, rescale: bool) -> Sparsified:
+    def keep(used: tuple[int, ...]) -> Keep:
+        if all(bands[k].n_kept >= facts.size for k in used):
+            return KeepAll()
+        cut_at = facts.exact_cut if convention == "mergekit" else _cut_from_table(facts)
+        lows = [cut_at(k, bands[k].n_above + bands[k].n_kept) for k in used]
+        if not any(bands[k].n_above for k in used):
+            return KeepMagnitude(*_as_row(lows))
+        return KeepMagnitude(*_as_row(lows), *_as_row([cut_at(k, bands[k].n_above) for k in used]))
+
+    sparse = Sparsified(keep, lambda k: float(bands[k].n_kept > 0))
+    return norm_matched(sparse, facts) if rescale else sparse
+
+
+def _cut_from_table(facts: TensorFacts) -> Callable[[int, int], Cut]:
+    """From a model and a number of its largest magnitudes to their cut; thresholds are right to 1e-4 of the size."""
+    return lambda k, n: facts.outlier_cut(k, n / facts.size)
+
+
+def _as_row(cuts: list[Cut]) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    """Thresholds and last tie hashes, shape (1, K') each."""
+    return np.array([[c.low for c in cuts]], np.float32), np.array([[c.last_tie for c in cuts]], np.uint32)
