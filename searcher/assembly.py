@@ -153,9 +153,9 @@ def make_space(config: Config, pool: Pool) -> Space:
         )
     low, high = operator.n_models
     if len(pool.models) < low or (high is not None and len(pool.models) > high):
-        wanted = str(low) if low == high else f"{low} to {high or 'any number of'}"
+        wanted = str(low) if low == high else f"at least {low}" if high is None else f"{low} to {high}"
         raise ConfigError(
-            f"Operator {name!r} merges {wanted} models, but the pool has {len(pool.models)}.",
+            f"Operator {name!r} merges {wanted} model{'' if wanted == '1' else 's'}, but the pool has {len(pool.models)}.",
             where=config.where("pool", "models"),
             fix="Change the list of models, or use another operator.",
         )

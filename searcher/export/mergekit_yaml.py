@@ -8,12 +8,17 @@ What mergekit computes, checked against its outputs (``tests/golden/mergekit_yam
 
 * ``dtype: float32`` makes it compute in float32 as this project does; ``out_dtype`` is what it stores.
 * ``normalize`` defaults to true for ``linear`` and ``ties`` there, so it is always written.
-* ``ties`` keeps ``max(1, int(density * size))`` entries of each tensor where this project rounds, so the density
-  that is written gives the same number. Among entries of equal magnitude mergekit keeps arbitrary ones: with
-  16-bit sources and a density below 1 some entries differ.
-* ``slerp`` between a tensor of zeros and another uses the sphere there and the line here.
-* Otherwise results are equal: bit for bit for ``ties`` and ``task_arithmetic`` and for all 16-bit outputs, and to two
-  float32 epsilons of the operands for ``linear`` (fused product and sum) and ``slerp`` (float32 angle).
+* With ``convention: mergekit`` every operator is written, given what ``mergekit_method`` refuses: other random masks,
+  and coefficients or depth scaling of methods that have no weights. With ``paper`` an operator is written where the two
+  are the same numbers for any weights: no negative coefficients of ``ties`` and the like if these are normalised, two
+  equal positive ones of ``multislerp``; never ``karcher``, ``model_stock``, ``sce`` and ``arcee_fusion``.
+* It keeps ``int(density * size)`` entries of each tensor where ``paper`` rounds, so the density (and gamma) that is
+  written gives the same number. Among entries of equal magnitude mergekit keeps arbitrary ones: with 16-bit sources and
+  a density below 1 some entries differ, as do up to 1e-4 of a tensor of more than 16,384 (a comment says so).
+* ``slerp`` and ``nuslerp`` between a tensor of zeros and another use the sphere there and the line in ``paper``.
+* Otherwise results are equal: bit for bit where task vectors are summed and for all 16-bit outputs, to two float32
+  epsilons of the operands for ``linear`` (fused product and sum) and ``slerp`` (float32 angle), and to 2e-6 of the
+  tensor's largest entry for the others.
 * A base must be listed among each slice's sources; with ``models:`` it is added by itself.
 * Embeddings take the parameters of the first slice, final norm and head those of the last.
 * Tied embeddings: a head that no source stores is skipped, and stays tied.
@@ -32,7 +37,8 @@ from typing_extensions import override
 
 from searcher.errors import ExportError
 from searcher.export.mergekit_filters import Setting, setting_for
-from searcher.export.mergekit_method import FIX, MergekitMethod, ValueAt, read_method
+from searcher.export.mergekit_method import read_method
+from searcher.export.mergekit_recipe import FIX, MergekitMethod, Place, ValueAt
 from searcher.export.segments import segment_of_tensors
 from searcher.pool.layout import Layout, TensorEntry
 from searcher.recipe import Recipe
@@ -62,28 +68,27 @@ def mergekit_yaml(recipe: Recipe, layout: Layout, *, sources: Mapping[str, str],
         raise ExportError("A recipe that reorders layers is not written for mergekit.", where="recipe, layers", fix=FIX)
     if dtype not in DTYPES:
         raise ExportError(f"mergekit cannot store {dtype} from float32 arithmetic.", where="pool dtype", fix=FIX)
-    method = read_method(recipe, {entry.size for entry in layout.tensors if entry.size})
+    tensors = _named_tensors(layout, segment_of_tensors(recipe, layout, format_name="mergekit"))
+    method = read_method(recipe, {tensor.place for tensor in tensors}, layout.n_blocks)
     _check_sources(method, sources)
-    segments = segment_of_tensors(recipe, layout, format_name="mergekit")
-    writer = _Writer(_named_tensors(layout, segments), method, sources)
+    writer = _Writer(tensors, method, sources)
     config: dict[str, Any] = {"merge_method": recipe.operator}
     if method.base is not None:
         config["base_model"] = sources[method.base]
-    runs = _runs_of_blocks(recipe, layout, segments)
+    runs = _runs_of_blocks(method, layout, {tensor.name: tensor.place for tensor in tensors})
     config.update(writer.slices(runs) if len(runs) > 1 else writer.models())
     if method.fixed:
         config["parameters"] = {**config.pop("parameters", {}), **method.fixed}
-    return _dump({**config, "dtype": "float32", "out_dtype": dtype})
+    notes = "".join(f"# {note}\n" for note in method.notes)
+    return notes + _dump({**config, "dtype": "float32", "out_dtype": dtype})
 
 
 @dataclass(frozen=True)
 class _Tensor:
-    """A tensor name with its segment, its size, its block and its name inside the block (None outside blocks)."""
+    """A tensor name with what its numbers depend on and its name inside the block (None outside blocks)."""
 
     name: str
-    segment: int
-    size: int
-    block: int | None = None
+    place: Place
     local: str | None = None
 
 
@@ -102,7 +107,7 @@ class _Writer:
         found = []
         for start, stop in runs:
             outer = start == runs[0][0] or stop == runs[-1][1]
-            scope = [t for t in self._tensors if (outer if t.block is None else start <= t.block < stop)]
+            scope = [t for t in self._tensors if (outer if t.place.block is None else start <= t.place.block < stop)]
             found.append(self._scope("sources", scope, {"layer_range": [start, stop]}))
         return {"slices": found}
 
@@ -122,7 +127,7 @@ class _Writer:
 
 def _setting(value: ValueAt, tensors: Sequence[_Tensor]) -> Setting:
     """One parameter over some tensors."""
-    values = {t.name: value(t.segment, t.size) for t in tensors}
+    values = {t.name: value(t.place) for t in tensors}
     return setting_for(values, {t.name: t.local for t in tensors if t.local is not None})
 
 
@@ -131,36 +136,37 @@ def _named_tensors(layout: Layout, segments: Sequence[int]) -> list[_Tensor]:
     found = []
     for entry, segment in zip(layout.tensors, segments, strict=True):
         parts = _block_parts(entry)
-        found.append(_Tensor(entry.name, segment, entry.size, entry.block, None if parts is None else parts[1]))
+        place = Place(segment, entry.size, entry.block)
+        found.append(_Tensor(entry.name, place, None if parts is None else parts[1]))
     by_name = {t.name: t for t in found}
-    aliases = [(alias, by_name[name]) for alias, name in layout.tied.items()]
-    return found + [_Tensor(alias, stored.segment, stored.size) for alias, stored in aliases]
+    return found + [_Tensor(alias, by_name[name].place) for alias, name in layout.tied.items()]
 
 
-def _runs_of_blocks(recipe: Recipe, layout: Layout, segments: Sequence[int]) -> list[tuple[int, int]]:
+def _runs_of_blocks(method: MergekitMethod, layout: Layout, places: Mapping[str, Place]) -> list[tuple[int, int]]:
     """Runs ``[start, stop)`` of blocks with the same numbers everywhere; empty if slices cannot be used.
 
     Slices need one stack of blocks: the same prefix before every block number.
     """
-    numbers = [_numbers(recipe, segment) for segment in range(recipe.n_segments)]
+    numbers = {place: _numbers(method, place) for place in set(places.values())}
     blocks: dict[int, dict[str, object]] = {}
     prefixes = set()
-    for entry, segment in zip(layout.tensors, segments, strict=True):
+    for entry in layout.tensors:
         parts = _block_parts(entry)
         if entry.block is not None and parts is None:
             return []
         if entry.block is not None and parts is not None:
             prefixes.add(parts[0])
-            blocks.setdefault(entry.block, {})[parts[1]] = numbers[segment]
+            blocks.setdefault(entry.block, {})[parts[1]] = numbers[places[entry.name]]
     if len(prefixes) != 1 or sorted(blocks) != list(range(len(blocks))):
         return []
     starts = [block for block in sorted(blocks) if block == 0 or blocks[block] != blocks[block - 1]]
     return list(zip(starts, [*starts[1:], len(blocks)], strict=True))
 
 
-def _numbers(recipe: Recipe, segment: int) -> object:
-    """Everything that a segment's merge depends on, comparable."""
-    return (tuple(recipe.coefficients[segment].tolist()), tuple(sorted(recipe.settings_at(segment).items())))
+def _numbers(method: MergekitMethod, place: Place) -> tuple[float, ...]:
+    """All parameters of one place, comparable."""
+    values = [value for parameters in (*method.inputs.values(), method.shared) for value in parameters.values()]
+    return tuple(value(place) for value in values)
 
 
 def _block_parts(entry: TensorEntry) -> tuple[str, str] | None:

@@ -14,8 +14,11 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
 from searcher.errors import ExportError
+from searcher.export.mergekit_method import METHODS
 from searcher.export.mergekit_yaml import mergekit_yaml
 from searcher.merge.engine import MergeEngine
+from searcher.mergekit.merge_file import MergeOptions, merge_file
+from searcher.mergekit.methods import METHODS as READ_METHODS
 from searcher.pool.layout import Layout, build_layout
 from searcher.pool.pool import Pool
 from searcher.recipe import Recipe
@@ -34,6 +37,10 @@ from tests.golden.make_mergekit_yaml_golden import (
 LAYOUT: Layout = build_layout(llama_shapes(4, tied=False), {})
 RECORD: dict[str, Any] = json.loads((FOLDER / f"{NAME}.json").read_text(encoding="utf-8"))
 BY_NAME = {case.name: case for case in CASES}
+EXACT = ("ties", "task_arithmetic", "breadcrumbs_ties", "dare_linear", "dare_ties", "della", "passthrough")
+ROUNDED_APART = (
+    "linear with depth", "task_arithmetic with depth", "della_linear", "nuslerp", "nuslerp by vector", "multislerp",
+)  # fmt: skip
 
 
 @cache
@@ -93,19 +100,67 @@ def test_the_text_is_the_one_that_was_given_to_mergekit(name: str, engines: dict
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_mergekit_made_our_weights(name: str, engines: dict[str, MergeEngine]) -> None:
-    """Bit for bit in bfloat16, TIES and task arithmetic; float32 linear and slerp to 2 epsilons of the operands.
+    """Bit for bit in bfloat16 and where task vectors are summed; float32 linear and slerp to 2 epsilons of the operands.
 
-    mergekit fuses product and sum in linear, and takes the angle of slerp in float32.
+    mergekit fuses product and sum in linear, and takes the angle of slerp in float32. The others are near enough in
+    float32 if they are within 2e-6 of the tensor's largest entry.
     """
     case = BY_NAME[name]
     recipe = Recipe.from_json(RECORD["cases"][name]["recipe"])
     ours = torch.cat([tensor.reshape(-1) for _, tensor in engines[case.pool].stream(recipe)])
     theirs = golden()[name]
     assert ours.dtype == theirs.dtype
-    if case.operator in ("ties", "task_arithmetic") or ours.dtype == torch.bfloat16:
+    if case.operator in ("arcee_fusion", "karcher") and not on_golden_machine():
+        pytest.skip("what cancellation leaves decides, which differs between machines")
+    if (case.operator in EXACT and "rescale" not in case.settings) or ours.dtype == torch.bfloat16:
         assert torch.equal(ours, theirs)
+    if case.operator not in ("linear", "slerp"):
+        for entry in engines[case.pool].layout.tensors:
+            mine, other = (line[entry.offset : entry.stop].float() for line in (ours, theirs))
+            assert float((mine - other).abs().max()) <= 2e-6 * float(other.abs().max()), entry.name
+        return
     allowed = 2 * torch.finfo(ours.dtype).eps * largest_operand(case, recipe)
     assert bool(((ours.to(torch.float32) - theirs.to(torch.float32)).abs() <= allowed).all())
+
+
+def on_golden_machine() -> bool:
+    """Whether torch rounds as where the goldens were made."""
+    here = {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()}
+    return bool(here == RECORD["versions"])
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_our_own_reader_makes_the_same_weights(name: str, engines: dict[str, MergeEngine], tmp_path: Path) -> None:
+    """Bit for bit where the conventions compute the same way; elsewhere within 2e-6 of the tensor's largest entry.
+
+    Scalars that were multiplied beforehand (depth, normalisation) and other formulas of the same angle are rounded apart.
+    """
+    case, record = BY_NAME[name], RECORD["cases"][name]
+    engine = engines[case.pool]
+    (tmp_path / "merge.yaml").write_text(record["yaml"], encoding="utf-8")
+    assert engine.pool.base is not None
+    root = engine.pool.base.path.parent
+    merge_file(tmp_path / "merge.yaml", tmp_path / "out", options=MergeOptions(device="cpu", root=root))
+    theirs = load_file(tmp_path / "out" / "model.safetensors")
+    ours = dict(engine.stream(Recipe.from_json(record["recipe"])))
+    assert set(ours) == set(theirs)
+    for tensor, mine in ours.items():
+        if name not in ROUNDED_APART:
+            assert torch.equal(mine, theirs[tensor]), tensor
+        difference = (mine.float() - theirs[tensor].float()).abs().max()
+        assert float(difference) <= 2e-6 * float(mine.float().abs().max()), tensor
+
+
+def test_every_operator_that_mergekit_has_is_written_and_read_back() -> None:
+    assert set(METHODS) == set(READ_METHODS) == {case.operator for case in CASES}
+
+
+def test_notes_of_what_differs_are_comments() -> None:
+    layout = build_layout({f"layers.0.{n}.weight": (200, 200) for n in "ab"}, {})
+    text = write(recipe_by(layout, "ties", lambda _: (0.5, 0.5), settings={"density": 0.5}), layout)
+    assert text.startswith("# Thresholds")
+    exact = recipe_by(layout, "ties", lambda _: (0.5, 0.5), settings={"density": 0.5, "convention": "mergekit"})
+    assert write(exact, layout).startswith("merge_method")
 
 
 def test_one_segment_is_a_list_of_models() -> None:
@@ -203,7 +258,7 @@ def test_two_sources_in_one_folder_are_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ties with densities by block", "slerp tied", "task_arithmetic bfloat16"])
+@pytest.mark.parametrize("name", ["ties with densities by block", "slerp tied", "task_arithmetic bfloat16", "sce"])
 def test_the_installed_mergekit_accepts_our_configurations(name: str, tmp_path: Path) -> None:
     program = shutil.which("mergekit-yaml")
     if program is None:

@@ -91,9 +91,23 @@ def _two_ends(entry: TensorEntry) -> tuple[float, ...]:
     return (1 - t, t)
 
 
+def _by_depth(*values: float) -> Callable[[TensorEntry], float]:
+    """A setting outside the blocks, and one for each of four blocks."""
+    return lambda entry: values[0] if entry.block is None else values[1 + entry.block]
+
+
+def _mixed(entry: TensorEntry) -> tuple[float, ...]:
+    """Positive coefficients of two models, by block."""
+    first, second = _by_both(entry)
+    return (first + 0.3, second)
+
+
 def _density(entry: TensorEntry) -> float:
     return 0.3 if entry.block is None else (0.25, 0.55, 0.55, 0.9)[entry.block]
 
+
+MERGEKIT: dict[str, Any] = {"convention": "mergekit"}
+DEPTH: dict[str, Any] = {"lines_alpha": 0.5, "lines_beta": 0.75}
 
 CASES = (
     Case("linear", "linear", _everywhere(0.5, 1.5), base=None),
@@ -116,6 +130,40 @@ CASES = (
     Case("ties with densities by model", "ties", _by_both, {"density": lambda e: (0.37, 0.6)}),
     Case("ties not normalised", "ties", _by_block, {"density": 0.37, "normalize": False, "lambda": 0.9}),
     Case("ties bfloat16", "ties", _by_both, pool="bfloat16"),
+    Case("linear with depth", "linear", _mixed, DEPTH),
+    Case("task_arithmetic with depth", "task_arithmetic", _by_both, {"lambda": 0.7, **DEPTH}),
+    Case("ties with depth, mergekit", "ties", _by_block, {"density": _density, "lambda": 0.9, **MERGEKIT, **DEPTH}),
+    Case("ties rescaled", "ties", _by_both, {"density": 0.4, "rescale": True}),
+    Case("breadcrumbs", "breadcrumbs", _by_both, {"density": _density, "gamma": 0.03, "normalize": True, "lambda": 0.8}),
+    Case("breadcrumbs by model, mergekit", "breadcrumbs", _by_block,
+         {"density": lambda e: (0.37, 0.6), "gamma": _by_depth(0.0, 0.02, 0.05, 0.1, 0.1), **MERGEKIT}),
+    Case("breadcrumbs_ties", "breadcrumbs_ties", _by_both, {"density": _density, "gamma": 0.05, "normalize": True}),
+    Case("breadcrumbs_ties with depth, mergekit", "breadcrumbs_ties", _by_block,
+         {"density": 0.55, "gamma": 0.05, **MERGEKIT, **DEPTH}),
+    Case("dare_linear", "dare_linear", _by_block, {"lambda": 0.6}),
+    Case("dare_ties", "dare_ties", _by_both, {"lambda": 0.6, **DEPTH}),
+    Case("della", "della", _by_block, MERGEKIT),
+    Case("della_linear", "della_linear", _by_both, {"normalize": True, **DEPTH}),
+    Case("nuslerp", "nuslerp", _by_both),
+    Case("nuslerp of weights by row", "nuslerp", _mixed, {"flatten": False, "row_wise": True, **MERGEKIT}, base=None),
+    Case("nuslerp by vector", "nuslerp", _mixed, {"flatten": False}),
+    Case("multislerp", "multislerp", lambda e: (_by_both(e)[0],) * 2, {**DEPTH}),
+    Case("multislerp mergekit", "multislerp", _by_both, MERGEKIT),
+    Case("multislerp of weights, mergekit", "multislerp", _by_both, {"normalize_weights": False, **MERGEKIT}, base=None),
+    Case("karcher", "karcher", _everywhere(0.5, 0.5), {"max_iter": _by_depth(10, 1, 2, 0, 3), **MERGEKIT}),
+    Case("model_stock", "model_stock", _everywhere(2.0, 2.0), MERGEKIT),
+    Case("model_stock by filter", "model_stock", _everywhere(1.0, 1.0), {"filter_wise": True, **MERGEKIT}),
+    Case("sce", "sce", _everywhere(1.0, 1.0), {"select_topk": _density, **MERGEKIT}),
+    Case("ram", "ram", _everywhere(1.0, 1.0), {"epsilon": _by_depth(0.01, 0.001, 0.02, 0.02, 0.1)}),
+    Case("ramplus_tl", "ramplus_tl", _everywhere(1.0, 1.0),
+         {"epsilon": 0.02, "r": _by_depth(0.1, 0.2, 0.3, 0.4, 0.5), "alpha": 0.7}),
+    Case("nearswap", "nearswap", _everywhere(1.0), {"t": _by_depth(0.01, 0.001, 0.02, 0.02, 0.0000005)}, models=("high",)),
+    Case("arcee_fusion", "arcee_fusion", _everywhere(1.0), MERGEKIT, models=("low",)),
+    Case("passthrough", "passthrough", lambda e: (_by_both(e)[0],), base=None, models=("low",)),
+    Case("passthrough tied", "passthrough", lambda e: (_by_both(e)[0],), base=None, models=("low",), pool="tied"),
+    Case("della bfloat16", "della", _by_both, pool="bfloat16"),
+    Case("nuslerp bfloat16", "nuslerp", _mixed, pool="bfloat16"),
+    Case("sce bfloat16", "sce", _everywhere(1.0, 1.0), MERGEKIT, pool="bfloat16"),
 )  # fmt: skip
 
 
@@ -148,6 +196,14 @@ def run_mergekit(program: str, text: str, root: Path, out: Path) -> dict[str, to
     return tensors
 
 
+def versions(program: str) -> dict[str, str]:
+    """torch beside mergekit, and what it calls the processor; cancellation in two methods hangs on them."""
+    code = "import torch; print(torch.__version__, torch.backends.cpu.get_cpu_capability())"
+    python = str(Path(program).with_name("python"))
+    printed = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout
+    return dict(zip(("torch", "cpu"), printed.split(), strict=True))
+
+
 def main() -> None:
     """Write both files."""
     from safetensors.torch import load_file, save_file
@@ -156,7 +212,7 @@ def main() -> None:
     parser.add_argument("--mergekit-yaml", required=True, help="path of the program")
     program = parser.parse_args().mergekit_yaml
     tensors: dict[str, torch.Tensor] = {}
-    record: dict[str, Any] = {"mergekit": VERSION, "pools": POOLS, "cases": {}}
+    record: dict[str, Any] = {"mergekit": VERSION, "versions": versions(program), "pools": POOLS, "cases": {}}
     with tempfile.TemporaryDirectory() as temporary:
         for pool_name, shape in POOLS.items():
             root = Path(temporary) / pool_name

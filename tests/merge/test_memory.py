@@ -219,6 +219,16 @@ def test_memory_may_run_out_while_merging(many: bool, make_pool: Callable[..., P
     assert engine.memory == "stream"
 
 
+def test_nothing_holds_the_sources_after_they_gave_way(make_pool: Callable[..., Pool]) -> None:
+    pool = make_pool()
+    engine = MergeEngine(pool, device="cpu", memory="auto")
+    engine.build(recipe_of(pool, "ties"))
+    engine._backend = TightBackend(engine)
+    engine.build(recipe_of(pool, "ties"))
+    assert engine.memory == "stream"
+    assert not engine._known_buffers
+
+
 class TightBackend(ReferenceBackend):
     """Has enough memory only when the sources are elsewhere."""
 
