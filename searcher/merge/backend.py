@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 STRETCH = 1 << 20  # elements that one thread merges in one go
 SHARED_STRETCH = 1 << 18  # when several candidates are merged: their sources stay in the cache meanwhile
 COMPILED_FROM = 1 << 20  # parameters; below, compiling takes longer than it saves
+SWITCH_INTERVAL = 1e-4  # seconds; a thread that has merged a stretch waits no longer for the one that plans the next
 CHOICES = ("auto", "reference", "compiled", "triton")
 
 _Task = tuple[Callable[[int, int], None], int, int]  # what merges a stretch, and the elements it shall merge
@@ -65,6 +67,7 @@ class CompiledBackend(Backend):
         self._pending: list[Future[None]] = []
         self._collected: list[list[_Task]] = []
         self._size = 0
+        self._interval = 0.0  # of Python's lock before the work; 0 while there is none
 
     @override
     def submit(self, work: Sequence[Work]) -> None:
@@ -83,11 +86,18 @@ class CompiledBackend(Backend):
     def wait(self) -> None:
         self._flush()
         pending, self._pending = self._pending, []
-        for future in pending:
-            future.result()
+        try:
+            for future in pending:
+                future.result()
+        finally:
+            sys.setswitchinterval(self._interval)
+            self._interval = 0.0
 
     def _flush(self) -> None:
         """Give the threads what was collected: small tensors together, large ones cut."""
+        if not self._pending and not self._interval:
+            self._interval = sys.getswitchinterval()
+            sys.setswitchinterval(SWITCH_INTERVAL)
         collected, self._collected, self._size = self._collected, [], 0
         small: list[list[_Task]] = []
         for tasks in collected:

@@ -235,6 +235,7 @@ class MergeEngine:
             work += self._work(job, entry, found, tensors, out[entry.offset : entry.stop])
         self._backend.submit(work)
         if not self._is_resident:
+            self._known_buffers.clear()  # memory may have run out: nothing holds what was resident
             self._backend.wait()  # the next tensor may take this one's place
 
     def _work(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from searcher.merge.tables.variance import VarianceCut, VarianceTable
 
 T = TypeVar("T")
-EXACT_CUTS_KEPT = 8  # per tensor of a model
+CUTS_KEPT = 8  # per tensor of a model
 
 
 class Tables(Protocol):
@@ -130,11 +130,20 @@ class TensorFacts:
         Exact up to 16,384 elements; above that the kept fraction is right to 1e-4.
         """
         kept = min(self.size, max(1, round(density * self.size)))
-        return self._magnitudes(k).cut(kept)
+        return self._cut(k, kept)
 
     def outlier_cut(self, k: int, fraction: float) -> Cut:
         """The cut above which the ``fraction * size`` largest magnitudes lie, to the nearest number (0 allowed)."""
-        return self._magnitudes(k).cut(round(fraction * self.size))
+        return self._cut(k, round(fraction * self.size))
+
+    def _cut(self, k: int, kept: int) -> Cut:
+        """A cut from the table; the last few are remembered, as densities are often the same for all candidates."""
+        known: dict[int, Cut] = self.tables.get("cuts", (self.models[k],), self.name, dict)
+        if kept not in known:
+            if len(known) >= CUTS_KEPT:
+                known.clear()
+            known[kept] = self._magnitudes(k).cut(kept)
+        return known[kept]
 
     def _magnitudes(self, k: int) -> MagnitudeTable:
         from searcher.merge.tables.magnitudes import MagnitudeTable
@@ -149,7 +158,7 @@ class TensorFacts:
 
         known: dict[int, Cut] = self.tables.get("exact", (self.models[k],), self.name, dict)
         if n not in known:
-            if len(known) >= EXACT_CUTS_KEPT:
+            if len(known) >= CUTS_KEPT:
                 known.clear()  # the density is searched: it will not come again
             known[n] = exact_cut(self.task_vector(k), n, self.name)
         return known[n]

@@ -89,12 +89,16 @@ class ResidentStore(SourceStore):
         super().__init__(pool, device, dtype)
         self.mode = "resident"
         self._lines: dict[object, torch.Tensor] = {}
+        self._views: dict[str, dict[str, torch.Tensor]] = {}  # by source, then tensor: slicing takes microseconds
 
     @override
     def tensors(self, names: Sequence[str], entries: Iterable[TensorEntry]) -> Iterator[tuple[TensorEntry, Tensors]]:
-        lines = self.lines(names)
+        for name, line in self.lines(names).items():
+            if name not in self._views:
+                self._views[name] = {e.name: line[e.offset : e.stop] for e in self._layout.tensors}
+        views = [(name, self._views[name]) for name in names]
         for entry in entries:
-            yield entry, {name: line[entry.offset : entry.stop] for name, line in lines.items()}
+            yield entry, {name: found[entry.name] for name, found in views}
 
     @override
     def lines(self, names: Sequence[str]) -> Tensors:
