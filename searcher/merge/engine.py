@@ -27,10 +27,11 @@ from searcher.merge.job import Job, make_job
 from searcher.merge.kernels.buffers import Buffers
 from searcher.merge.live_model import LiveModel
 from searcher.merge.memory import PlannedStore, choose_store
+from searcher.merge.memory_plan import MemoryPlan
 from searcher.merge.merge_tensor import scaled_plan, whole
 from searcher.merge.pieces import Piece, pieces_by_tensor
 from searcher.merge.plan import TensorPlan, WholeTensor
-from searcher.merge.pool_tables import PoolTables
+from searcher.merge.pool_tables import LARGE_KEPT, PoolTables
 from searcher.merge.stores import FileStore, Tensors, all_sources
 
 if TYPE_CHECKING:
@@ -87,6 +88,11 @@ class MergeEngine:
     def memory(self) -> str:
         """Where the sources live: ``resident``, ``host`` or ``stream``."""
         return self._store.mode
+
+    @property
+    def memory_plan(self) -> MemoryPlan:
+        """Where the sources live, why, and what was counted."""
+        return self._store.plan
 
     @property
     def _is_resident(self) -> bool:
@@ -156,6 +162,7 @@ class MergeEngine:
         """
         job = make_job(recipe, self.pool, self._sources)
         files = FileStore(self.pool, torch.device(self.device), self.dtype)
+        self._tables.large_kept = 0  # until the next build: one tensor of each source is all that may be held
         pieces = dict(_by_name(self.layout, job))
         for entry, tensors in files.tensors(job.names, self.layout.tensors):
             yield entry.name, self._merged(job, entry, pieces[entry.name], tensors)
@@ -203,6 +210,7 @@ class MergeEngine:
     def _prepare_and_merge(
         self, targets: Sequence[tuple[Job, torch.Tensor]], stale: Sequence[NDArray[np.int64]]
     ) -> None:
+        self._tables.large_kept = min(LARGE_KEPT, self.memory_plan.tables)
         for job, _ in targets:
             self._prepare(job)
         self._merge(targets, stale)

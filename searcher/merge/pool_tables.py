@@ -52,6 +52,8 @@ class PoolTables:
         self._large: OrderedDict[tuple[Group, str], torch.Tensor] = OrderedDict()
         self._unsaved: set[Group] = set()
         self._lock = threading.Lock()
+        self.large_kept = LARGE_KEPT
+        """Bytes that large tables may hold; the engine lowers it where memory is short."""
 
     def of(self, base: str | None) -> BoundTables:
         """The tables of task vectors from one base."""
@@ -85,7 +87,7 @@ class PoolTables:
                 self._unsaved.add(group)
             return
         self._large[group, tensor] = made
-        while sum(t.nbytes for t in self._large.values()) > LARGE_KEPT:
+        while sum(t.nbytes for t in self._large.values()) > self.large_kept:
             self._large.popitem(last=False)
 
     def _known(self, group: Group) -> dict[str, Any]:

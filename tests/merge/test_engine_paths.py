@@ -166,3 +166,14 @@ def test_unknown_kernels_and_memory_are_refused(make_pool: MakePool, monkeypatch
         MergeEngine(make_pool(), device="cpu", kernels="triton")
     monkeypatch.setenv("SEARCHER_KERNELS", "compiled")
     assert MergeEngine(make_pool(), device="cpu")._backend.name == "compiled"
+
+
+def test_a_stream_holds_no_table_with_an_entry_per_element(make_pool: MakePool) -> None:
+    pool = make_pool()
+    engine = MergeEngine(pool, device="cpu")
+    recipe = recipe_of(pool, "della")
+    built = engine.build(recipe).weights.clone()
+    assert engine._tables._large  # ranks, for the next candidate
+    assert torch.equal(streamed(engine, recipe), built)
+    assert not engine._tables._large
+    assert engine.memory_plan.mode == "resident"
