@@ -162,7 +162,7 @@ class MergeEngine:
         """
         job = make_job(recipe, self.pool, self._sources)
         files = FileStore(self.pool, torch.device(self.device), self.dtype)
-        self._tables.large_kept = 0  # until the next build: one tensor of each source is all that may be held
+        self._tables.keep_large(0)  # until the next build: one tensor of each source is all that may be held
         pieces = dict(_by_name(self.layout, job))
         for entry, tensors in files.tensors(job.names, self.layout.tensors):
             yield entry.name, self._merged(job, entry, pieces[entry.name], tensors)
@@ -210,7 +210,7 @@ class MergeEngine:
     def _prepare_and_merge(
         self, targets: Sequence[tuple[Job, torch.Tensor]], stale: Sequence[NDArray[np.int64]]
     ) -> None:
-        self._tables.large_kept = min(LARGE_KEPT, self.memory_plan.tables)
+        self._tables.keep_large(min(LARGE_KEPT, self.memory_plan.tables))
         for job, _ in targets:
             self._prepare(job)
         self._merge(targets, stale)

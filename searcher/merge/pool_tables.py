@@ -52,12 +52,17 @@ class PoolTables:
         self._large: OrderedDict[tuple[Group, str], torch.Tensor] = OrderedDict()
         self._unsaved: set[Group] = set()
         self._lock = threading.Lock()
-        self.large_kept = LARGE_KEPT
-        """Bytes that large tables may hold; the engine lowers it where memory is short."""
+        self._large_kept = LARGE_KEPT
 
     def of(self, base: str | None) -> BoundTables:
         """The tables of task vectors from one base."""
         return BoundTables(self, base)
+
+    def keep_large(self, n_bytes: int) -> None:
+        """Let tables with one entry per element hold so much from now on."""
+        with self._lock:
+            self._large_kept = n_bytes
+            self._evict()
 
     def get(self, group: Group, tensor: str, compute: Callable[[], T]) -> T:
         """One table, computed unless known."""
@@ -87,7 +92,11 @@ class PoolTables:
                 self._unsaved.add(group)
             return
         self._large[group, tensor] = made
-        while sum(t.nbytes for t in self._large.values()) > self.large_kept:
+        self._evict()
+
+    def _evict(self) -> None:
+        """Forget the oldest large tables beyond what may be kept."""
+        while sum(t.nbytes for t in self._large.values()) > self._large_kept:
             self._large.popitem(last=False)
 
     def _known(self, group: Group) -> dict[str, Any]:
