@@ -10,7 +10,10 @@ from searcher.merge.operators.dare_ties import DareTies
 from searcher.merge.operators.ties import Ties
 from tests.merge.merging import change, changes, draw
 
-coefficients = st.tuples(*[st.floats(-2.0, 2.0)] * 3)
+numbers = (
+    st.just(0.0) | st.floats(-2.0, -1e-6) | st.floats(1e-6, 2.0)
+)  # a recipe has 12 decimals: nothing smaller occurs
+coefficients = st.tuples(numbers, numbers, numbers)
 VECTORS = tuple(draw(3, 40))
 
 

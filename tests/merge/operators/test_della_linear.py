@@ -12,7 +12,10 @@ from searcher.merge.operators.della_linear import DellaLinear
 from searcher.merge.operators.task_arithmetic import TaskArithmetic
 from tests.merge.merging import change, draw
 
-coefficients = st.tuples(*[st.floats(-2.0, 2.0)] * 3)
+numbers = (
+    st.just(0.0) | st.floats(-2.0, -1e-6) | st.floats(1e-6, 2.0)
+)  # a recipe has 12 decimals: nothing smaller occurs
+coefficients = st.tuples(numbers, numbers, numbers)
 BASE, *MODELS = draw(4, 5, 6, seed=3)
 
 

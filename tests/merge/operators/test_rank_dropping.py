@@ -26,7 +26,7 @@ def test_probabilities_stay_inside(density: float, epsilon: float) -> None:
     low, high = RankDropping((density,), (epsilon,), 0, True).probabilities(0)
     assert low <= density <= high
     assert 0.0 < low
-    assert high < 1.0 or density == 1.0
+    assert high < 1.0 or density > 1.0 - 1e-15  # where the sum is rounded to 1, which keeps all
     assert high - low <= 2 * epsilon + 1e-12
     assert (low + high) / 2 == pytest.approx(density)
 
