@@ -6,7 +6,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,10 @@ class Backend(ABC):
 
     def wait(self) -> None:
         """Return when everything submitted is done; raises what failed."""
+        return
+
+    def drop(self) -> None:
+        """Return when nothing submitted runs any more, done or not: the build that it was for has failed."""
         return
 
 
@@ -85,13 +89,24 @@ class CompiledBackend(Backend):
     @override
     def wait(self) -> None:
         self._flush()
+        for future in self._finished():
+            future.result()
+
+    @override
+    def drop(self) -> None:
+        self._collected, self._size = [], 0
+        for future in self._pending:
+            future.cancel()
+        self._finished()
+
+    def _finished(self) -> list[Future[None]]:
+        """All that was given to the threads, once none of it runs any more."""
         pending, self._pending = self._pending, []
-        try:
-            for future in pending:
-                future.result()
-        finally:
+        wait(pending)  # all, also if one has failed: the others still write into the result
+        if self._interval:
             sys.setswitchinterval(self._interval)
             self._interval = 0.0
+        return pending
 
     def _flush(self) -> None:
         """Give the threads what was collected: small tensors together, large ones cut."""

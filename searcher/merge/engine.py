@@ -213,7 +213,11 @@ class MergeEngine:
         self._tables.keep_large(min(LARGE_KEPT, self.memory_plan.tables))
         for job, _ in targets:
             self._prepare(job)
-        self._merge(targets, stale)
+        try:
+            self._merge(targets, stale)
+        except BaseException:
+            self._backend.drop()  # what it has begun would write over the next candidate
+            raise
 
     def _merge(self, targets: Sequence[tuple[Job, torch.Tensor]], stale: Sequence[NDArray[np.int64]]) -> None:
         """Write the stale intervals of several candidates, tensor by tensor."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from searcher.errors import ConfigError
+from searcher.errors import CandidateError, ConfigError
 from searcher.merge.engine import MergeEngine
+from searcher.merge.kernels.cpu import CompiledPlan
 from searcher.merge.operators.base import OPERATORS
 from searcher.recipe import Recipe
 
@@ -177,3 +180,39 @@ def test_a_stream_holds_no_table_with_an_entry_per_element(make_pool: MakePool) 
     assert torch.equal(streamed(engine, recipe), built)
     assert not engine._tables._large
     assert engine.memory_plan.mode == "resident"
+
+
+@pytest.mark.parametrize("failing", ["plan", "kernel"])
+def test_nothing_of_a_failed_build_runs_into_the_next(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Threads may be merging the first tensors of a candidate when its last one fails."""
+    pool = make_pool()
+    engine = MergeEngine(pool, device="cpu", kernels="compiled")
+    monkeypatch.setattr("searcher.merge.backend.STRETCH", 1)  # every tensor goes to the threads at once
+    good = recipe_of(pool, "slerp", (40,))
+    expected = MergeEngine(pool, device="cpu", kernels="reference").build(good).weights
+    engine.build(good)
+    interval = sys.getswitchinterval()
+    seen: list[int] = []
+    run = CompiledPlan.run
+
+    def slow(self: CompiledPlan, start: int, stop: int) -> None:
+        time.sleep(0.02)
+        seen.append(start)
+        if failing == "kernel" and len(seen) == 2:
+            raise RuntimeError("a kernel failed")
+        run(self, start, stop)
+
+    monkeypatch.setattr(CompiledPlan, "run", slow)
+    rows = good.coefficients.copy()
+    if failing == "plan":
+        rows[1] = (1.0, -1.0)  # slerp of the second segment is undefined
+    with pytest.raises((CandidateError, RuntimeError)):
+        engine.build(Recipe("slerp", good.models, "base", good.boundaries, rows, good.settings))
+    n = len(seen)
+    time.sleep(0.1)
+    assert len(seen) == n  # nothing runs any more
+    assert sys.getswitchinterval() == interval
+    monkeypatch.setattr(CompiledPlan, "run", run)
+    assert torch.equal(engine.build(good).weights, expected)
