@@ -107,7 +107,7 @@ def _has(objective: Scorer, split: Split) -> bool:
 
 def _check_weights(model: LiveModel) -> None:
     """A broken model never wins: it fails before any objective sees it."""
-    from searcher.merge.engine import is_finite
+    from searcher.merge.placement import is_finite
 
     if not is_finite(model.weights):
         n_broken = int((~model.weights.isfinite()).sum())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from searcher.merge.kernels.buffers import Buffers
     from searcher.merge.plan import TensorPlan
 
+BATCH = 1 << 22  # elements that are planned before threads are given them
 STRETCH = 1 << 20  # elements that one thread merges in one go
 SHARED_STRETCH = 1 << 18  # when several candidates are merged: their sources stay in the cache meanwhile
 COMPILED_FROM = 1 << 20  # parameters; below, compiling takes longer than it saves
 SWITCH_INTERVAL = 1e-4  # seconds; a thread that has merged a stretch waits no longer for the one that plans the next
 CHOICES = ("auto", "reference", "compiled", "triton")
 
-_Task = tuple[Callable[[int, int], None], int, int]  # what merges a stretch, and the elements it shall merge
 Work = tuple["TensorPlan", "Buffers", int, int]  # a plan, and the elements of a tensor to merge
 
 
@@ -69,21 +69,15 @@ class CompiledBackend(Backend):
 
         self._threads = ThreadPoolExecutor(max(1, torch.get_num_threads()), thread_name_prefix="merge")
         self._pending: list[Future[None]] = []
-        self._collected: list[list[_Task]] = []
+        self._collected: list[Sequence[Work]] = []
         self._size = 0
         self._interval = 0.0  # of Python's lock before the work; 0 while there is none
 
     @override
     def submit(self, work: Sequence[Work]) -> None:
-        from searcher.merge.kernels.cpu import CompiledPlan
-
-        tasks: list[_Task] = []
-        for plan, buffers, start, stop in work:
-            run = CompiledPlan(plan, buffers).run if plan.used else partial(reference.execute, plan, buffers)
-            tasks.append((run, start, stop))
-        self._collected.append(tasks)
-        self._size += sum(stop - start for _, start, stop in tasks)
-        if self._size >= STRETCH:
+        self._collected.append(work)
+        self._size += sum(stop - start for *_, start, stop in work)
+        if self._size >= BATCH:
             self._flush()
 
     @override
@@ -110,21 +104,17 @@ class CompiledBackend(Backend):
 
     def _flush(self) -> None:
         """Give the threads what was collected: small tensors together, large ones cut."""
-        if not self._pending and not self._interval:
+        from searcher.merge.kernels.cpu import CompiledBatch
+
+        collected, self._collected, self._size = self._collected, [], 0
+        if not collected:
+            return
+        if not self._interval:
             self._interval = sys.getswitchinterval()
             sys.setswitchinterval(SWITCH_INTERVAL)
-        collected, self._collected, self._size = self._collected, [], 0
-        small: list[list[_Task]] = []
-        for tasks in collected:
-            if sum(stop - start for _, start, stop in tasks) < STRETCH:
-                small.append(tasks)
-                continue
-            step = STRETCH if len(tasks) == 1 else SHARED_STRETCH
-            first, last = min(a for _, a, _ in tasks), max(b for *_, b in tasks)
-            for low in range(first - first % step, last, step):
-                self._pending.append(self._threads.submit(_run, tasks, low, low + step))
-        if small:
-            self._pending.append(self._threads.submit(_run_all, small))
+        batch = CompiledBatch([(plan, buffers) for work in collected for plan, buffers, *_ in work])
+        for jobs in stretches([[(start, stop) for *_, start, stop in work] for work in collected]):
+            self._pending.append(self._threads.submit(batch.run, jobs))
 
 
 class TritonBackend(Backend):
@@ -173,15 +163,41 @@ def make_backend(name: str, device: str, n_parameters: int) -> Backend:
     return backend
 
 
-def _run_all(collected: list[list[_Task]]) -> None:
-    for tasks in collected:
-        for run, start, stop in tasks:
-            run(start, stop)
+def stretches(spans: Sequence[Sequence[tuple[int, int]]]) -> Iterator[list[tuple[int, int, int]]]:
+    """What each thread does in one go: about ``STRETCH`` elements, small tensors together and large ones cut.
+
+    Several candidates go over a stretch of their tensor one after the other, while its sources are in the cache.
+
+    Args:
+        spans: For each tensor the elements, start and stop, of each piece of work.
+
+    Yields:
+        Number of a piece (counted over all tensors), start and stop.
+    """
+    jobs: list[tuple[int, int, int]] = []
+    size = 0
+    for found in _cut(spans):
+        jobs += found
+        size += sum(stop - start for _, start, stop in found)
+        if size >= STRETCH:
+            yield jobs
+            jobs, size = [], 0
+    if jobs:
+        yield jobs
 
 
-def _run(tasks: list[_Task], low: int, high: int) -> None:
-    """All candidates over one stretch."""
-    for run, start, stop in tasks:
-        first, last = max(start, low), min(stop, high)
-        if first < last:
-            run(first, last)
+def _cut(spans: Sequence[Sequence[tuple[int, int]]]) -> Iterator[list[tuple[int, int, int]]]:
+    """Work that should stay together."""
+    first = 0
+    for pieces in spans:
+        numbered = [(j, start, stop) for j, (start, stop) in enumerate(pieces, first) if start < stop]
+        first += len(pieces)
+        if all(before[2] <= after[1] for before, after in pairwise(numbered)):  # of one candidate
+            for j, start, stop in numbered:
+                for low in range(start - start % STRETCH, stop, STRETCH):
+                    yield [(j, max(start, low), min(stop, low + STRETCH))]
+            continue
+        lowest, highest = min(a for _, a, _ in numbered), max(b for *_, b in numbered)
+        for low in range(lowest - lowest % SHARED_STRETCH, highest, SHARED_STRETCH):
+            cut = ((j, max(a, low), min(b, low + SHARED_STRETCH)) for j, a, b in numbered)
+            yield [job for job in cut if job[1] < job[2]]

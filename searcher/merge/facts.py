@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from searcher.merge.tables.variance import VarianceCut, VarianceTable
 
 T = TypeVar("T")
+CutRow: TypeAlias = tuple[NDArray[np.float32], NDArray[np.uint32]]
 CUTS_KEPT = 8  # per tensor of a model
 
 
@@ -135,6 +136,26 @@ class TensorFacts:
     def outlier_cut(self, k: int, fraction: float) -> Cut:
         """The cut above which the ``fraction * size`` largest magnitudes lie, to the nearest number (0 allowed)."""
         return self._cut(k, round(fraction * self.size))
+
+    def cut_row(self, models: tuple[int, ...], kept: tuple[int, ...]) -> CutRow:
+        """The cuts that keep some numbers of the largest magnitudes of some models' task vectors, as arrays.
+
+        Args:
+            models: Indices of the models, K' of them.
+            kept: For each, how many; from the table (see ``magnitude_cut``).
+
+        Returns:
+            ``low`` and ``last_tie`` of each cut, shape (1, K') each; not to be changed.
+        """
+        known: dict[tuple[tuple[int, ...], ...], CutRow] = self.tables.get("cut rows", self.models, self.name, dict)
+        row = known.get((models, kept))
+        if row is None:
+            if len(known) >= CUTS_KEPT:
+                known.clear()
+            cuts = [self._magnitudes(k).cut(n) for k, n in zip(models, kept, strict=True)]
+            row = np.array([[c.low for c in cuts]], np.float32), np.array([[c.last_tie for c in cuts]], np.uint32)
+            known[models, kept] = row
+        return row
 
     def _cut(self, k: int, kept: int) -> Cut:
         """A cut from the table; the last few are remembered, as densities are often the same for all candidates."""

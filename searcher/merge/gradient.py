@@ -6,9 +6,11 @@ Jacobian is taken by differences. What the scalars do to the weights is differen
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from searcher.merge.kernels.buffers import Buffers
@@ -17,10 +19,11 @@ from searcher.merge.merge_tensor import scaled_plan
 from searcher.merge.plan import TensorPlan, WholeTensor
 
 if TYPE_CHECKING:
-    import torch
-
     from searcher.merge.facts import TensorFacts
     from searcher.merge.operators.base import Operator
+    from searcher.pool.layout import Layout, TensorEntry
+
+Gradients: TypeAlias = torch.Tensor | Mapping[str, torch.Tensor]
 
 STEP = 1e-5  # of a central difference in float64: errors of 1e-10 by the step and of 1e-11 by rounding
 NEARLY_ZERO = 1e-12  # a coefficient of zero leaves its model out; this one does not
@@ -88,3 +91,34 @@ def _buffers(plan: TensorPlan, facts: TensorFacts) -> Buffers:
         facts.name, unused, base, models, tuple(facts.is_delta[k] for k in plan.used),
         tuple(facts.models[k] for k in plan.used), max(1, facts.size // plan.n_rows),
     )  # fmt: skip
+
+
+def gradient_entries(layout: Layout, gradients: Gradients) -> list[TensorEntry]:
+    """Tensors with a gradient.
+
+    Args:
+        layout: The parameter line.
+        gradients: A line of shape ``(P,)``, or tensors by name in the layout's shapes.
+
+    Raises:
+        ValueError: If a gradient has another shape or an unknown name.
+    """
+    if isinstance(gradients, torch.Tensor):
+        if gradients.shape != (layout.n_parameters,):
+            raise ValueError(
+                f"Expected gradients of shape (P,) = ({layout.n_parameters},), but got {tuple(gradients.shape)}."
+            )
+        return list(layout.tensors)
+    known = {entry.name: entry for entry in layout.tensors}
+    for name, gradient in gradients.items():
+        if name not in known or tuple(gradient.shape) != known[name].shape:
+            wanted = f"shape {known[name].shape}" if name in known else "a name of the layout"
+            raise ValueError(f"Expected {wanted} for gradient {name!r}, but got shape {tuple(gradient.shape)}.")
+    return [entry for entry in layout.tensors if entry.name in gradients]
+
+
+def gradient_of(gradients: Gradients, entry: TensorEntry) -> torch.Tensor:
+    """The gradient of one tensor, shape ``(size,)``."""
+    if isinstance(gradients, torch.Tensor):
+        return gradients[entry.offset : entry.stop]
+    return gradients[entry.name].reshape(-1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from searcher.errors import PoolError, nearest
 from searcher.merge.operators.base import OPERATORS, Operator, make_operator
 
 if TYPE_CHECKING:
+    from searcher.merge.plan import TensorPlan, WholeTensor
     from searcher.pool.pool import Pool
     from searcher.pool.source import Source
     from searcher.recipe import Recipe
@@ -26,6 +27,7 @@ class Job:
         is_delta: Per model, whether its task vector is stored (LoRA).
         operators: One per segment, with that segment's settings.
         coefficients: One row per segment.
+        plans: Those that were made once for all tensors, by segment.
     """
 
     recipe: Recipe
@@ -34,6 +36,7 @@ class Job:
     is_delta: tuple[bool, ...]
     operators: tuple[Operator, ...]
     coefficients: tuple[tuple[float, ...], ...]
+    plans: dict[int, TensorPlan | WholeTensor] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

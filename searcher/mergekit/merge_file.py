@@ -11,11 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from searcher.errors import ConfigError, ExportError
+from searcher.errors import ExportError
 from searcher.export.atomic_folder import atomic_folder, check_destination
 from searcher.export.manifest import write_manifest
+from searcher.merge.placement import device_of
 from searcher.mergekit.chat_template import chat_template
 from searcher.mergekit.configuration import Configuration
 from searcher.mergekit.merge_model import MergeModel, open_models
@@ -133,7 +132,7 @@ class _Job:
         outputs, left_out = plan_outputs(configuration, self._models)
         self._tokens = self._build_tokenizer(root)
         vocabulary = None if self._tokens is None else self._tokens[1]
-        device = _device(options.device)
+        device = device_of(options.device, where="--device")
         self.merger = TensorMerger(configuration, outputs, seed=options.seed, device=device, vocabulary=vocabulary)
         dtype, n_rows = _common_dtype(self.merger.planned), None if vocabulary is None else vocabulary.n_rows
         self._config, warned = merged_config(configuration, self._models, outputs, dtype=dtype, n_rows=n_rows)
@@ -181,18 +180,6 @@ def _common_dtype(planned: list[PlannedTensor]) -> str | None:
     """The type that all weights have, in torch's spelling, or None if they have several."""
     found = {FLOAT_BY_DTYPE[tensor.dtype] for tensor in planned if tensor.dtype in FLOAT_BY_DTYPE}
     return found.pop() if len(found) == 1 else None
-
-
-def _device(name: str) -> str:
-    """A torch device that works here."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-        what = f"Device {name!r} cannot be used: {str(error).splitlines()[0]}"
-        raise ConfigError(what, where="--device", fix="Use auto, cpu, or a CUDA device that torch sees.") from error
-    return name
 
 
 def _check_space(to: Path, planned: list[PlannedTensor]) -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from searcher.errors import CandidateError, ConfigError, ExportError, PoolError
-from searcher.merge.engine import is_finite
 from searcher.merge.merge_tensor import merge_tensor
+from searcher.merge.placement import is_finite
 from searcher.mergekit.configuration import Configuration
 from searcher.mergekit.output_tensor import OutputTensor
 from searcher.mergekit.resolve import Instructions, resolve
-from searcher.pool.writer import STORED_BY_DTYPE, PlannedTensor
+from searcher.pool.safetensors_file import BYTES_BY_DTYPE, STORED_BY_DTYPE
+from searcher.pool.weights_writer import PlannedTensor
 
 if TYPE_CHECKING:
     from searcher.mergekit.vocabulary import Vocabulary
@@ -49,7 +50,7 @@ class TensorMerger:
             output.name: resolve(configuration, output, seed=seed) for output in outputs if output.is_float
         }
         # Wide types come first, so that all values are aligned in the file.
-        self._outputs = sorted(outputs, key=lambda output: -self._dtype_of(output).itemsize)
+        self._outputs = sorted(outputs, key=lambda output: -BYTES_BY_DTYPE[self._stored(output)])
 
     @property
     def planned(self) -> list[PlannedTensor]:
@@ -105,12 +106,11 @@ class TensorMerger:
             ) from error
 
     def _dtype_of(self, output: OutputTensor) -> torch.dtype:
-        """Type of the result; tensors that are no weights are not looked at."""
-        if not output.is_float:
-            return torch.uint8
+        """Type of merged weights."""
         return output.dtype if self._dtype is None else self._dtype
 
     def _stored(self, output: OutputTensor) -> str:
+        """Type in the file, in the format's own spelling."""
         if not output.is_float:
             return output.parts[0].stored.dtype
         return STORED_BY_DTYPE[str(self._dtype_of(output)).removeprefix("torch.")]

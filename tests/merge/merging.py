@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 
@@ -11,10 +12,25 @@ from searcher.merge.facts import NoTables, TensorFacts
 from searcher.merge.kernels import reference
 from searcher.merge.kernels.buffers import Buffers
 from searcher.merge.merge_tensor import merge_tensor
-from searcher.merge.operators.base import Operator
+from searcher.merge.operators.base import OPERATORS, Operator
 from searcher.merge.plan import TensorPlan
 
 NAME = "block.weight"
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ties": {"density": 0.4},
+    "dare_linear": {"density": 0.5},
+    "dare_ties": {"density": 0.5},
+    "della": {"density": 0.5},
+    "della_linear": {"density": 0.5},
+    "breadcrumbs": {"density": 0.7, "gamma": 0.1},
+    "breadcrumbs_ties": {"density": 0.7, "gamma": 0.1},
+    "sce": {"select_topk": 0.5},
+    "nuslerp": {"flatten": False},
+    "model_stock": {"filter_wise": True},
+    "slerp": {"threshold": 1.0},
+}
+"""Settings with which an operator does what its defaults leave out."""
+OURS = sorted(n for n in OPERATORS.names() if OPERATORS.get(n).__module__.startswith("searcher."))
 
 
 def facts_of(

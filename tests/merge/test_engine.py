@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from searcher.errors import CandidateError, ConfigError, PoolError, UnknownNameError
-from searcher.merge.engine import MergeEngine, is_finite
+from searcher.merge.engine import MergeEngine
+from searcher.merge.placement import is_finite
 from searcher.merge.tables.magnitudes import MagnitudeTable
 from searcher.recipe import Recipe, SettingValue
 
@@ -320,16 +321,6 @@ def test_float64_pools_are_stored_in_float32(make_pool: MakePool) -> None:
     engine = MergeEngine(make_pool(dtype=torch.float64), device="auto")
     assert engine.dtype == torch.float32
     assert engine.device in ("cpu", "cuda")
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("position", [0, 70, 100])
-def test_is_finite(dtype: torch.dtype, bad: float, position: int) -> None:
-    weights = torch.full((101,), torch.finfo(dtype).max, dtype=dtype)
-    assert is_finite(weights)
-    weights[position] = bad
-    assert not is_finite(weights)
 
 
 @cache

@@ -15,29 +15,15 @@ from hypothesis import strategies as st
 
 from searcher.errors import CandidateError, ConfigError
 from searcher.merge.engine import MergeEngine
-from searcher.merge.kernels.cpu import CompiledPlan
+from searcher.merge.kernels.cpu import CompiledBatch
 from searcher.merge.operators.base import OPERATORS
 from searcher.recipe import Recipe
+from tests.merge.merging import OURS, SETTINGS
 
 if TYPE_CHECKING:
     from searcher.pool.pool import Pool
 
 MakePool = Callable[..., "Pool"]
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "ties": {"density": 0.4},
-    "dare_linear": {"density": 0.5},
-    "dare_ties": {"density": 0.5},
-    "della": {"density": 0.5},
-    "della_linear": {"density": 0.5},
-    "breadcrumbs": {"density": 0.7, "gamma": 0.1},
-    "breadcrumbs_ties": {"density": 0.7, "gamma": 0.1},
-    "sce": {"select_topk": 0.5},
-    "nuslerp": {"flatten": False},
-    "model_stock": {"filter_wise": True},
-    "slerp": {"threshold": 1.0},
-}
-OURS = sorted(n for n in OPERATORS.names() if OPERATORS.get(n).__module__.startswith("searcher."))
 
 
 def recipe_of(pool: Pool, operator: str, cuts: tuple[int, ...] = (), seed: int = 0, **more: Any) -> Recipe:
@@ -189,22 +175,22 @@ def test_nothing_of_a_failed_build_runs_into_the_next(
     """Threads may be merging the first tensors of a candidate when its last one fails."""
     pool = make_pool()
     engine = MergeEngine(pool, device="cpu", kernels="compiled")
-    monkeypatch.setattr("searcher.merge.backend.STRETCH", 1)  # every tensor goes to the threads at once
+    monkeypatch.setattr("searcher.merge.backend.BATCH", 1)  # every tensor goes to the threads at once
     good = recipe_of(pool, "slerp", (40,))
     expected = MergeEngine(pool, device="cpu", kernels="reference").build(good).weights
     engine.build(good)
     interval = sys.getswitchinterval()
     seen: list[int] = []
-    run = CompiledPlan.run
+    run = CompiledBatch.run
 
-    def slow(self: CompiledPlan, start: int, stop: int) -> None:
+    def slow(self: CompiledBatch, jobs: list[tuple[int, int, int]]) -> None:
         time.sleep(0.02)
-        seen.append(start)
+        seen.append(jobs[0][1])
         if failing == "kernel" and len(seen) == 2:
             raise RuntimeError("a kernel failed")
-        run(self, start, stop)
+        run(self, jobs)
 
-    monkeypatch.setattr(CompiledPlan, "run", slow)
+    monkeypatch.setattr(CompiledBatch, "run", slow)
     rows = good.coefficients.copy()
     if failing == "plan":
         rows[1] = (1.0, -1.0)  # slerp of the second segment is undefined
@@ -214,5 +200,5 @@ def test_nothing_of_a_failed_build_runs_into_the_next(
     time.sleep(0.1)
     assert len(seen) == n  # nothing runs any more
     assert sys.getswitchinterval() == interval
-    monkeypatch.setattr(CompiledPlan, "run", run)
+    monkeypatch.setattr(CompiledBatch, "run", run)
     assert torch.equal(engine.build(good).weights, expected)

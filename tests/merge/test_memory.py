@@ -226,7 +226,7 @@ def test_nothing_holds_the_sources_after_they_gave_way(make_pool: Callable[..., 
     engine._backend = TightBackend(engine)
     engine.build(recipe_of(pool, "ties"))
     assert engine.memory == "stream"
-    assert not engine._known_buffers
+    assert not engine._planner.remembers
 
 
 class TightBackend(ReferenceBackend):

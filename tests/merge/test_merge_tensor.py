@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,20 +9,8 @@ from hypothesis import strategies as st
 
 from searcher.merge.merge_tensor import merge_tensor
 from searcher.merge.operators.base import OPERATORS, make_operator
+from tests.merge.merging import OURS, SETTINGS
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    "ties": {"density": 0.4},
-    "dare_linear": {"density": 0.5},
-    "dare_ties": {"density": 0.5},
-    "della": {"density": 0.5},
-    "della_linear": {"density": 0.5},
-    "breadcrumbs": {"density": 0.7, "gamma": 0.1},
-    "breadcrumbs_ties": {"density": 0.7, "gamma": 0.1},
-    "sce": {"select_topk": 0.5},
-    "nuslerp": {"flatten": False},
-    "model_stock": {"filter_wise": True},
-}
-OURS = sorted(n for n in OPERATORS.names() if OPERATORS.get(n).__module__.startswith("searcher."))
 SHAPES = [(), (0,), (1,), (7,), (3, 5), (5, 0, 2), (1, 1), (2, 3, 4), (2, 1, 3, 2), (16, 33)]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
@@ -33,14 +33,14 @@ class Buffers:
     row_length: int
 
     @cached_property
-    def arrays(self) -> tuple[Any, ...]:
-        """Result, base (or None) and models as numpy arrays of the integers that hold their bits."""
-        return tuple(None if t is None else _bits(t) for t in (self.out, self.base, *self.models))
+    def dtypes(self) -> tuple[str, ...]:
+        """Storage types of the result, the base (empty without one) and the models, in torch's spelling."""
+        tensors = (self.out, self.base, *self.models)
+        return tuple("" if t is None else str(t.dtype).removeprefix("torch.") for t in tensors)
 
-
-def _bits(tensor: torch.Tensor) -> Any:  # noqa: ANN401 - uint16, int16 or float32
-    """The same memory: bfloat16 as uint16, float16 as int16."""
-    import torch
-
-    kind = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}.get(tensor.dtype, tensor.dtype)
-    return tensor.view(kind).numpy()
+    @cached_property
+    def addresses(self) -> tuple[int, ...]:
+        """Where the result, the base (0 without one) and the models begin in memory."""
+        tensors = (self.out, self.base, *self.models)
+        assert all(t is None or t.is_contiguous() for t in tensors)  # kernels count elements, not strides
+        return tuple(0 if t is None else t.data_ptr() for t in tensors)

@@ -28,7 +28,8 @@ from searcher.atomic import write_text_atomically
 from searcher.cache_folder import cache_folder
 from searcher.merge.counter_hash import TIES, tensor_key
 from searcher.merge.kernels import reference
-from searcher.merge.kernels.source import KernelSpec, KernelText, kernel_spec, scalars
+from searcher.merge.kernels.source import KernelText
+from searcher.merge.kernels.spec import KernelSpec, kernel_spec, scalars
 from searcher.merge.plan import KeepMask, KeepRandom, KeepRanked, TensorPlan
 
 if TYPE_CHECKING:

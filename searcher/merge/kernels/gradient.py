@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from searcher.merge.kernels.reference import _Stretch, _sum
+from searcher.merge.kernels.reference import Stretch, sum_in_order
 from searcher.merge.plan import TensorPlan
 
 if TYPE_CHECKING:
@@ -66,18 +66,18 @@ def inner_products(
     while start < stop:
         row = start // buffers.row_length
         end = min(stop, start - start % block + block, (row + 1) * buffers.row_length)
-        _add(found, plan, _Stretch(plan, buffers, row, start, end), gradient[start:end].double(), row)
+        _add(found, plan, Stretch(plan, buffers, row, start, end), gradient[start:end].double(), row)
         start = end
     return found
 
 
-def _add(found: ScalarGradients, plan: TensorPlan, stretch: _Stretch, gradient: torch.Tensor, row: int) -> None:
+def _add(found: ScalarGradients, plan: TensorPlan, stretch: Stretch, gradient: torch.Tensor, row: int) -> None:
     """Add the sums of one stretch."""
-    if plan.origin is not None and stretch._base is not None:
-        found.origin[row] += float((gradient * stretch._base).sum())
+    if plan.origin is not None and stretch.base is not None:
+        found.origin[row] += float((gradient * stretch.base).sum())
     if not plan.used:
         return
-    kept = stretch._kept()
+    kept = stretch.kept()
     rates, by_weight = _rates(plan, stretch, kept, row)
     scales, factor = plan.scales[row], float(plan.factor[row])
     terms = [m.double() if rates is None else m * rates[k] for k, m in enumerate(kept)]
@@ -94,7 +94,7 @@ def _products(gradient: torch.Tensor, terms: Tensors) -> NDArray[np.float64]:
     return sums
 
 
-def _rates(plan: TensorPlan, stretch: _Stretch, kept: Tensors, row: int) -> tuple[Tensors | None, Tensors | None]:
+def _rates(plan: TensorPlan, stretch: Stretch, kept: Tensors, row: int) -> tuple[Tensors | None, Tensors | None]:
     """Per model ``d total / d s_k`` (None: 1) and ``d total / d weights_k`` (None: 0), float64."""
     if plan.average == "sum":
         return None, None
@@ -103,18 +103,18 @@ def _rates(plan: TensorPlan, stretch: _Stretch, kept: Tensors, row: int) -> tupl
         return _rates_of_unique(plan, kept, scaled)
     signs = np.sign(plan.scales[row])
     votes = scaled if plan.vote == "weighted" else [m * float(c) for m, c in zip(kept, signs, strict=True)]
-    sign = stretch._sign(_sum(votes))
+    sign = stretch.sign_of(sum_in_order(votes))
     agrees = [(s * sign > 0.0).double() for s in scaled]
     if plan.average == "agreeing_sum":
         return agrees, None
     if plan.average == "agreeing_count":
-        number = _sum(agrees).clamp_min(1.0)
+        number = sum_in_order(agrees).clamp_min(1.0)
         return [a / number for a in agrees], None
     return _rates_of_weighted(plan, agrees, scaled)
 
 
 def _rates_of_unique(plan: TensorPlan, kept: Tensors, scaled: Tensors) -> tuple[Tensors, Tensors]:
-    number = _sum([(m != 0.0).double() for m in kept])
+    number = sum_in_order([(m != 0.0).double() for m in kept])
     alone = number == 1.0
     shared = 1.0 / number.clamp_min(1.0)
     rates = [torch.where(alone, float(w), shared) for w in plan.weights]
@@ -125,9 +125,9 @@ def _rates_of_weighted(plan: TensorPlan, agrees: Tensors, scaled: Tensors) -> tu
     """Numerator over divisor: ``agrees_k / D`` and ``-agrees_k * total / D``, as ``D = sum_k agrees_k * weight_k``."""
     weights = plan.weights
     signs = np.sign(weights) if plan.average == "agreeing" else np.ones_like(weights)
-    divisor = _sum([a * float(w * s) for a, w, s in zip(agrees, weights, signs, strict=True)])
+    divisor = sum_in_order([a * float(w * s) for a, w, s in zip(agrees, weights, signs, strict=True)])
     vanishes = divisor == 0.0  # counts as 1, whatever the weights
     inverse = 1.0 / torch.where(vanishes, 1.0, divisor)
-    total = _sum([a * s for a, s in zip(agrees, scaled, strict=True)]) * inverse
+    total = sum_in_order([a * s for a, s in zip(agrees, scaled, strict=True)]) * inverse
     by_divisor = torch.where(vanishes, 0.0, -total * inverse)
     return [a * inverse for a in agrees], [a * float(s) * by_divisor for a, s in zip(agrees, signs, strict=True)]

@@ -38,18 +38,29 @@ def execute(plan: TensorPlan, buffers: Buffers, start: int, stop: int) -> None:
     while start < stop:
         row = start // buffers.row_length
         end = min(stop, start + chunk, (row + 1) * buffers.row_length)
-        buffers.out[start:end] = _Stretch(plan, buffers, row, start, end).merged()
+        buffers.out[start:end] = Stretch(plan, buffers, row, start, end).merged()
         start = end
 
 
-class _Stretch:
-    """Elements ``start ... stop``, all in one row."""
+class Stretch:
+    """What a plan makes of elements ``start ... stop``, all in one row; n is their number.
+
+    Args:
+        plan: What is merged.
+        buffers: The tensor; nothing is written to it.
+        row: The row that the elements are in.
+        start: First element of the whole tensor.
+        stop: Last element + 1.
+
+    Attributes:
+        base: The base's values, float32, shape (n,); None without a base.
+    """
 
     def __init__(self, plan: TensorPlan, buffers: Buffers, row: int, start: int, stop: int) -> None:
         self._plan, self._buffers, self._row = plan, buffers, row
         self._start, self._stop = start, stop
         base = buffers.base
-        self._base = None if base is None else base[start:stop].float()
+        self.base = None if base is None else base[start:stop].float()
 
     def merged(self) -> torch.Tensor:
         """Float32 result, shape ``(stop - start,)``."""
@@ -60,8 +71,8 @@ class _Stretch:
             total = total * float(np.float32(plan.factor[row]))
         if origin is None:
             return self._zeros() if total is None else total
-        assert self._base is not None  # a plan with an origin comes from an operator with a base
-        shift = self._base if origin == 1.0 else self._base * origin
+        assert self.base is not None  # a plan with an origin comes from an operator with a base
+        shift = self.base if origin == 1.0 else self.base * origin
         return shift if total is None else total + shift
 
     def _zeros(self) -> torch.Tensor:
@@ -70,17 +81,21 @@ class _Stretch:
     def _total(self) -> torch.Tensor:
         with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, and so does the result
             scales = self._plan.scales[self._row].astype(np.float32).tolist()
-        kept = self._kept()
+        kept = self.kept()
         scaled = [m * c if c != 1.0 else m for m, c in zip(kept, scales, strict=True)]
         if self._plan.average == "sum":
-            return _sum(scaled)
+            return sum_in_order(scaled)
         if self._plan.average == "unique":
             return self._unique(kept, scaled)
         votes = scaled if self._plan.vote == "weighted" else [m * np.sign(c) for m, c in zip(kept, scales, strict=True)]
-        return self._agreeing(scaled, self._sign(_sum(votes)))
+        return self._agreeing(scaled, self.sign_of(sum_in_order(votes)))
 
-    def _sign(self, votes: torch.Tensor) -> torch.Tensor:
-        """+1.0 or -1.0; a sum of zeros is -0 only where nothing is merged."""
+    def sign_of(self, votes: torch.Tensor) -> torch.Tensor:
+        """The elected sign, +1.0 or -1.0, float32, shape (n,); a sum of zeros is -0 only where nothing is merged.
+
+        Args:
+            votes: Sum of the votes, shape (n,).
+        """
         if self._plan.zero_sign > 0:
             return votes.new_ones(()).copysign(votes)
         return torch.where(votes > 0.0, 1.0, -1.0)
@@ -90,20 +105,20 @@ class _Stretch:
         average = self._plan.average
         turned = [s * sign for s in scaled]
         agree = [t > 0.0 for t in turned]
-        total = _sum([torch.where(a, t, 0.0) for a, t in zip(agree, turned, strict=True)])
+        total = sum_in_order([torch.where(a, t, 0.0) for a, t in zip(agree, turned, strict=True)])
         if average == "agreeing_sum":
             return total * sign
         weights = np.ones(len(scaled)) if average == "agreeing_count" else self._plan.weights
         if average == "agreeing":
             weights = np.abs(weights)
-        divisor = _sum([torch.where(a, float(np.float32(w)), 0.0) for a, w in zip(agree, weights, strict=True)])
+        divisor = sum_in_order([torch.where(a, float(np.float32(w)), 0.0) for a, w in zip(agree, weights, strict=True)])
         return total / torch.where(divisor == 0.0, 1.0, divisor) * sign
 
     def _unique(self, kept: list[torch.Tensor], scaled: list[torch.Tensor]) -> torch.Tensor:
         active = [m != 0.0 for m in kept]
-        number = _sum([a.float() for a in active])
-        alone = _sum([s * float(np.float32(w)) for s, w in zip(scaled, self._plan.weights, strict=True)])
-        return torch.where(number == 1.0, alone, _sum(scaled) / number.clamp_min(1.0))
+        number = sum_in_order([a.float() for a in active])
+        alone = sum_in_order([s * float(np.float32(w)) for s, w in zip(scaled, self._plan.weights, strict=True)])
+        return torch.where(number == 1.0, alone, sum_in_order(scaled) / number.clamp_min(1.0))
 
     def _values(self) -> list[torch.Tensor]:
         """``v_k`` of the models used."""
@@ -111,16 +126,16 @@ class _Stretch:
         for stored, is_delta in zip(self._buffers.models, self._buffers.is_delta, strict=True):
             value = stored[self._start : self._stop].float()
             if self._plan.vectors == "deltas" and not is_delta:
-                assert self._base is not None
-                value = value - self._base
+                assert self.base is not None
+                value = value - self.base
             elif self._plan.vectors == "weights" and is_delta:
-                assert self._base is not None
-                value = self._base + value
+                assert self.base is not None
+                value = self.base + value
             found.append(value)
         return found
 
-    def _kept(self) -> list[torch.Tensor]:
-        """``m_k`` of the models used."""
+    def kept(self) -> list[torch.Tensor]:
+        """``m_k`` of the models used, in their order: what is kept of each, float32, shape (n,)."""
         values, keep = self._values(), self._plan.keep
         if isinstance(keep, KeepAll):
             return values
@@ -167,8 +182,8 @@ class _Stretch:
     def _varied(self, values: list[torch.Tensor], keep: KeepVariance) -> torch.Tensor:
         n = torch.full_like(values[0], len(values))  # on CUDA a division by a number is a product with its inverse
         shifted = [v - values[0] for v in values]
-        mean = _sum(shifted) / n
-        variance = _sum([(e - mean) * (e - mean) for e in shifted]) / n
+        mean = sum_in_order(shifted) / n
+        variance = sum_in_order([(e - mean) * (e - mean) for e in shifted]) / n
         mask = variance > keep.threshold
         if keep.tie is not None:
             mask |= (variance == keep.threshold) & (self._ties() <= keep.tie)
@@ -188,8 +203,12 @@ def _at(values: Floats, row: int, k: int) -> float:
     return float(values[row, k])
 
 
-def _sum(terms: list[torch.Tensor]) -> torch.Tensor:
-    """Sum in order."""
+def sum_in_order(terms: list[torch.Tensor]) -> torch.Tensor:
+    """Sum from the first term to the last: the order, and so the rounding, that compiled kernels must follow.
+
+    Args:
+        terms: At least one, of one shape.
+    """
     total = terms[0]
     for term in terms[1:]:
         total = total + term

@@ -1,193 +1,53 @@
 """The text of one fused kernel: a TensorPlan's slots as straight-line code for one element.
 
-A kernel is generated per *shape* of plan (number of models, slots, storage types), not per candidate. With the
-number of models known every intermediate value stays in a register, which makes the difference between a third
-and nearly all of the memory bandwidth. The text is the same for numba and Triton: both provide the functions it
-calls (``where``, ``load_bfloat16``, ``finish_hash`` ...).
-
-Scalars come in two tables, one row per row of the tensor: float32 and uint32. :func:`scalars` fills them in the order
-in which :class:`KernelText` numbers them.
+With the number of models known every intermediate value stays in a register, which makes the difference between a
+third and nearly all of the memory bandwidth. The text is the same for numba and Triton: both provide the functions
+it calls (``where``, ``load_bfloat16``, ``finish_hash`` ...).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Literal, TypeAlias
 
-import numpy as np
+from searcher.merge.kernels.spec import BOUND_ALL, BOUND_NONE, BOUND_SOME, KernelSpec
 
-from searcher.merge.counter_hash import model_key
-from searcher.merge.plan import (
-    Clip,
-    KeepImportance,
-    KeepMagnitude,
-    KeepMask,
-    KeepRandom,
-    KeepRanked,
-    KeepVariance,
-    TensorPlan,
-)
-
-if TYPE_CHECKING:
-    from searcher.merge.kernels.buffers import Buffers
-
-BOUND_NONE, BOUND_SOME, BOUND_ALL = "none", "some", "all"  # what a random mask keeps of a model
-
-
-@dataclass(frozen=True)
-class KernelSpec:
-    """All that the code of a kernel depends on.
-
-    Args:
-        dtypes: Storage types of the result, the base (empty if not read) and the models, in torch's spelling.
-        is_delta: Per model, whether its task vector is stored.
-        deltas: Whether the plan works on task vectors.
-        keep: Kind and variant of the keep slot.
-        vote: As in the plan.
-        average: As in the plan.
-        zero_is_positive: Sign of a zero vote.
-        origin: ``none``, ``one`` or ``scaled``.
-        scaled: Whether the total has a factor.
-    """
-
-    dtypes: tuple[str, ...]
-    is_delta: tuple[bool, ...]
-    deltas: bool
-    keep: tuple[Any, ...]
-    vote: str
-    average: str
-    zero_is_positive: bool
-    origin: str
-    scaled: bool
-
-    @property
-    def n_models(self) -> int:
-        """Number of models that take part."""
-        return len(self.is_delta)
-
-    @property
-    def hashes(self) -> bool:
-        """Whether the kernel computes hashes."""
-        return self.keep[0] in ("random", "ranked") or "tie" in self.keep
-
-
-def kernel_spec(plan: TensorPlan, buffers: Buffers) -> KernelSpec:
-    """The code that a plan needs."""
-    origin = "none" if plan.origin is None else _kind_of(plan.origin, {0.0: "none", 1.0: "one"})
-    deltas = plan.vectors == "deltas"
-    reads_base = origin != "none" or any(d != deltas for d in buffers.is_delta)
-    dtypes = [buffers.out.dtype, buffers.base.dtype if reads_base and buffers.base is not None else ""]
-    dtypes += [m.dtype for m in buffers.models]
-    return KernelSpec(
-        tuple(_dtype_name(d) for d in dtypes),
-        buffers.is_delta,
-        deltas,
-        _keep_variant(plan),
-        plan.vote,
-        plan.average,
-        plan.zero_sign > 0,
-        origin,
-        _kind_of(plan.factor, {1.0: "one"}) == "scaled",
-    )
-
-
-def _kind_of(values: np.ndarray, kinds: dict[float, str]) -> str:
-    """The name of the one value that an array holds; ``scaled`` if it holds others."""
-    found = set(values.tolist())
-    return kinds.get(found.pop(), "scaled") if len(found) == 1 else "scaled"
-
-
-@cache
-def _dtype_name(dtype: object) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _keep_variant(plan: TensorPlan) -> tuple[Any, ...]:
-    keep = plan.keep
-    if isinstance(keep, KeepMagnitude):
-        low = "tie" if keep.low_tie is not None else ""
-        high = "" if keep.high is None else "high"
-        return ("magnitude", low, high, "tie" if keep.high_tie is not None else "")
-    if isinstance(keep, KeepRandom):
-        states = {0: BOUND_NONE, 1 << 32: BOUND_ALL}
-        return ("random", *(states.get(int(b), BOUND_SOME) for b in keep.bounds))
-    if isinstance(keep, KeepRanked):
-        return ("ranked", keep.rescale)
-    if isinstance(keep, KeepVariance):
-        return ("variance", "" if keep.tie is None else "tie")
-    kinds = {KeepImportance: "importance", Clip: "clip", KeepMask: "mask"}
-    return (kinds.get(type(keep), "all"),)
-
-
-def scalars(plan: TensorPlan, spec: KernelSpec, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The tables of a plan: float32 (R, F) and uint32 (R, U), in the order of :class:`KernelText`.
-
-    Args:
-        plan: The plan.
-        spec: Its code.
-        names: Names of the models that take part.
-    """
-    n, keep = plan.n_rows, plan.keep
-    floats: list[Any] = [plan.scales]
-    whole: list[Any] = []
-    if isinstance(keep, KeepMagnitude):
-        floats.append(keep.low)
-        if keep.low_tie is not None:
-            with np.errstate(over="ignore"):  # above the largest number there is infinity
-                floats.append(np.nextafter(keep.low, np.float32(np.inf)))
-        floats += [] if keep.high is None else [keep.high]
-        whole += [tie for tie in (keep.low_tie, keep.high_tie) if tie is not None]
-    elif isinstance(keep, KeepRandom):
-        whole.append(np.maximum(keep.bounds - 1, 0))
-    elif isinstance(keep, KeepRanked):
-        floats += [keep.low, keep.high - keep.low]
-    elif isinstance(keep, KeepImportance):
-        floats += [keep.row_factor, keep.threshold]
-    elif isinstance(keep, Clip):
-        floats.append(keep.limit)
-    elif isinstance(keep, KeepVariance):
-        floats.append([keep.threshold])
-        whole += [] if keep.tie is None else [[keep.tie]]
-    if spec.average not in ("sum", "agreeing_sum", "agreeing_count"):
-        floats.append(np.abs(plan.weights) if spec.average == "agreeing" else plan.weights)
-    if spec.vote == "unweighted" and spec.average not in ("sum", "unique"):
-        floats.append(np.sign(plan.scales))
-    floats += [plan.factor[:, None]] if spec.scaled else []
-    floats += [plan.origin[:, None]] if spec.origin == "scaled" and plan.origin is not None else []
-    if spec.keep[0] in ("random", "ranked"):
-        whole.append([part for name in names for part in model_key(name)])
-    return _table(floats, n, np.float32), _table(whole, n, np.uint32)
-
-
-def _table(parts: list[Any], n: int, dtype: Any) -> np.ndarray:  # noqa: ANN401
-    if n == 1:
-        with np.errstate(over="ignore"):  # numbers beyond float32 become infinite
-            return np.array([x for part in parts for x in np.asarray(part).ravel().tolist()]).astype(dtype)[None]
-    rows = [np.broadcast_to(np.atleast_2d(np.asarray(part)), (n, np.asarray(part).shape[-1])) for part in parts]
-    return np.ascontiguousarray(np.concatenate(rows, axis=1) if rows else np.zeros((n, 0)), dtype)
+Half: TypeAlias = Literal["", "low", "high"]
 
 
 class KernelText:
     """Code of one kernel, for element ``first + i`` of the tensor, ``i`` of the arrays, in one row.
 
+    Args:
+        spec: What the code depends on.
+        half: Empty; or for element ``first + 2 * i`` (``low``) or the one after it (``high``), whose 16 bits are a half
+            of the words that ``words`` reads: one load, and one operation instead of two to widen it.
+
     Attributes:
         arrays: Names of the array arguments, in order.
+        words: Statements that read pair ``i`` of each array, for halves.
         prelude: Statements that read the row's scalars from ``floats[row, j]`` and ``whole[row, j]``.
         body: Statements for one element; the result is ``value``.
     """
 
-    def __init__(self, spec: KernelSpec) -> None:
+    def __init__(self, spec: KernelSpec, half: Half = "") -> None:
         self.spec = spec
+        self._half = half
         self.prelude: list[str] = []
         self.body: list[str] = []
         self.arrays = ["out", *(["base"] if spec.dtypes[1] else []), *(f"model{k}" for k in self._all)]
         self._n_floats = self._n_whole = 0
         self._write()
+        self.words = [f"word_{name} = load_word({name}, i)" for name in self.arrays[1:]]
 
     @property
     def _all(self) -> range:
         return range(self.spec.n_models)
+
+    def _load(self, kind: str, array: str) -> str:
+        return f"{self._half}_{kind}(word_{array})" if self._half else f"load_{kind}({array}, i)"
+
+    def _hash(self) -> str:
+        return "pair_hash(i, key)" if self._half else "shared_hash(i, key)"
 
     def _float(self, name: str) -> None:
         self.prelude.append(f"{name} = floats[row, {self._n_floats}]")
@@ -200,7 +60,7 @@ class KernelText:
     def _write(self) -> None:
         spec = self.spec
         if spec.dtypes[1]:
-            self.body.append(f"b = load_{spec.dtypes[1]}(base, i)")
+            self.body.append(f"b = {self._load(spec.dtypes[1], 'base')}")
         for k in self._all:
             self._float(f"scale{k}")
             self.body.append(f"v{k} = {self._vector(k)}")
@@ -211,7 +71,7 @@ class KernelText:
         self._finish()
 
     def _vector(self, k: int) -> str:
-        load = f"load_{self.spec.dtypes[2 + k]}(model{k}, i)"
+        load = self._load(self.spec.dtypes[2 + k], f"model{k}")
         if self.spec.deltas and not self.spec.is_delta[k]:
             return f"{load} - b"
         return f"b + {load}" if self.spec.is_delta[k] and not self.spec.deltas else load
@@ -224,7 +84,7 @@ class KernelText:
             getattr(self, f"_keep_{kind}")(*variant)
 
     def _tie_hash(self) -> None:
-        self.body.append("tie = shared_hash(i, key)")
+        self.body.append(f"tie = {self._hash()}")
 
     def _keep_magnitude(self, low: str, high: str, high_tie: str) -> None:
         for name in ["low", *(["above_low"] if low else []), *(["high"] if high else [])]:
@@ -265,7 +125,7 @@ class KernelText:
         self.arrays += [f"rank{k}" for k in self._all]
         self._model_keys()
         for k in self._all:
-            self.body.append(f"p{k} = load_rank(rank{k}, i) * span{k} + low{k}")
+            self.body.append(f"p{k} = {self._load('rank', f'rank{k}')} * span{k} + low{k}")
             kept = f"v{k} / p{k}" if rescale else f"v{k}"
             self.body.append(
                 f"m{k} = where(uniform(finish_hash(shared, offset{k}, multiplier{k})) < p{k}, {kept}, ZERO)"
@@ -285,7 +145,7 @@ class KernelText:
 
     def _keep_mask(self) -> None:
         self.arrays += [f"mask{k}" for k in self._all]
-        self.body += [f"m{k} = where(load_mask(mask{k}, i), v{k}, ZERO)" for k in self._all]
+        self.body += [f"m{k} = where({self._load('mask', f'mask{k}')}, v{k}, ZERO)" for k in self._all]
 
     def _keep_variance(self, tie: str) -> None:
         self._float("threshold")
@@ -306,7 +166,7 @@ class KernelText:
         for k in self._all:
             self._uint(f"offset{k}")
             self._uint(f"multiplier{k}")
-        self.body.append("shared = shared_hash(i, key)")
+        self.body.append(f"shared = {self._hash()}")
 
     def _average(self) -> None:
         spec = self.spec

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from typing_extensions import override
 
 from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting
+from searcher.merge.operators.sparsity import Convention
 from searcher.merge.plan import KeepImportance, TensorPlan, WholeTensor, plan_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class ArceeFusion(Operator):
     multiplier: Annotated[
         float, Setting(0.0, 3.0, "interquartile ranges above the median", minimum=-100.0, maximum=100.0)
     ] = 1.5
-    convention: Annotated[Literal["paper", "mergekit"], Choice("whose importance, see above")] = "paper"
+    convention: Annotated[Convention, Choice("whose importance, see above")] = "paper"
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan | WholeTensor:

@@ -91,6 +91,11 @@ class Operator(ABC):
         float, Setting(0.0, 2.0, "LiNeS: what the scale gains up to the last block", minimum=-10.0, maximum=10.0)
     ] = field(default=0.0, kw_only=True)
 
+    @property
+    def shares_plan(self) -> bool:
+        """Whether all tensors have the same plan (before depth scaling); hashes may still differ by their names."""
+        return self.uniform
+
     @abstractmethod
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan | WholeTensor:
         """How to merge one tensor.

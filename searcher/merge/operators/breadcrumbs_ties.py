@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
 from searcher.merge.operators.aggregation import elected
-from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting, per_model
-from searcher.merge.operators.sparsity import Convention
+from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator, per_model
+from searcher.merge.operators.delta_settings import (
+    BandFraction,
+    ElectedSumScale,
+    NormalizeAgreeing,
+    OutlierFraction,
+    RescaleTrimmed,
+    SignVote,
+    WhoseDefinition,
+)
 from searcher.merge.operators.trimming import band
 
 if TYPE_CHECKING:
@@ -32,19 +40,13 @@ class BreadcrumbsTies(Operator):
         "Davari and Belilovsky 2024, Model Breadcrumbs, arXiv:2312.06795; mergekit breadcrumbs_ties"
     )
 
-    density: Annotated[
-        float | tuple[float, ...],
-        Setting(0.3, 0.99, "fraction of each task vector that is kept", minimum=0.0, maximum=1.0, per_model=True),
-    ] = 1.0
-    gamma: Annotated[
-        float | tuple[float, ...],
-        Setting(0.0, 0.05, "fraction of largest entries that is removed", maximum=1.0, per_model=True),
-    ] = 0.01
-    lambda_: Annotated[float, Setting(0.1, 1.5, "scale of the merged task vector", minimum=-10.0, maximum=10.0)] = 1.0
-    vote: Annotated[Literal["weighted", "unweighted"], Choice("whether coefficients weigh the sign vote")] = "weighted"
-    normalize: Annotated[bool, Choice("divide by the sum of the agreeing coefficients")] = False
-    rescale: Annotated[bool, Choice("match the L1 norm before trimming; reads the tensor")] = False
-    convention: Annotated[Convention, Choice("whose definition, see above")] = "paper"
+    density: BandFraction = 1.0
+    gamma: OutlierFraction = 0.01
+    lambda_: ElectedSumScale = 1.0
+    vote: SignVote = "weighted"
+    normalize: NormalizeAgreeing = False
+    rescale: RescaleTrimmed = False
+    convention: WhoseDefinition = "paper"
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
 from searcher.merge.operators.aggregation import summed
-from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting, per_model
+from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator, per_model
+from searcher.merge.operators.delta_settings import (
+    KeepProbability,
+    MaskSeed,
+    Normalize,
+    RescaleDropped,
+    SumScale,
+    WhoseDefinition,
+)
 from searcher.merge.operators.dropping import dropped
-from searcher.merge.operators.sparsity import Convention
 
 if TYPE_CHECKING:
     from searcher.merge.facts import TensorFacts
@@ -36,15 +43,17 @@ class DareLinear(Operator):
     needs_base: ClassVar[bool] = True
     reference: ClassVar[str] = "Yu et al. 2024, Language models are Super Mario, arXiv:2311.03099; mergekit dare_linear"
 
-    density: Annotated[
-        float | tuple[float, ...],
-        Setting(0.1, 1.0, "probability that an entry of a task vector is kept", minimum=0.0, per_model=True),
-    ] = 1.0
-    lambda_: Annotated[float, Setting(0.1, 1.5, "scale of the summed task vectors", minimum=-10.0, maximum=10.0)] = 1.0
-    normalize: Annotated[bool, Choice("divide by the sum of the coefficients")] = False
-    rescale: Annotated[bool, Choice("make up for what was dropped")] = True
-    seed: Annotated[int, Choice("seed of the random masks")] = 0
-    convention: Annotated[Convention, Choice("whose definition, see above")] = "paper"
+    density: KeepProbability = 1.0
+    lambda_: SumScale = 1.0
+    normalize: Normalize = False
+    rescale: RescaleDropped = True
+    seed: MaskSeed = 0
+    convention: WhoseDefinition = "paper"
+
+    @property
+    @override
+    def shares_plan(self) -> bool:
+        return not (self.rescale and self.convention == "mergekit")  # that one matches norms of tensors
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:

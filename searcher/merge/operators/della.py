@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from typing_extensions import override
 
 from searcher.merge.operators.aggregation import elected
-from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting, per_model
+from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator, Setting, per_model
+from searcher.merge.operators.delta_settings import (
+    MaskSeed,
+    MeanKeepProbability,
+    NormalizeAgreeing,
+    RankEpsilon,
+    RescaleDropped,
+    SignVote,
+    WhoseDefinition,
+)
 from searcher.merge.operators.rank_dropping import RankDropping
-from searcher.merge.operators.sparsity import Convention
 
 if TYPE_CHECKING:
     from searcher.merge.facts import TensorFacts
@@ -40,20 +48,14 @@ class Della(Operator):
     needs_base: ClassVar[bool] = True
     reference: ClassVar[str] = "Deep et al. 2024, DELLA-Merging, arXiv:2406.11617; mergekit della"
 
-    density: Annotated[
-        float | tuple[float, ...],
-        Setting(0.1, 1.0, "mean probability that an entry of a task vector is kept", minimum=0.0, per_model=True),
-    ] = 1.0
-    epsilon: Annotated[
-        float | tuple[float, ...],
-        Setting(0.0, 0.3, "what the rank adds to the probability at most", maximum=0.5, per_model=True),
-    ] = 0.15
+    density: MeanKeepProbability = 1.0
+    epsilon: RankEpsilon = 0.15
     lambda_: Annotated[float, Setting(0.5, 1.5, "scale of the merged task vector", minimum=-10.0, maximum=10.0)] = 1.0
-    vote: Annotated[Literal["weighted", "unweighted"], Choice("whether coefficients weigh the sign vote")] = "weighted"
-    normalize: Annotated[bool, Choice("divide by the sum of the agreeing coefficients")] = True
-    rescale: Annotated[bool, Choice("make up for what was dropped")] = True
-    seed: Annotated[int, Choice("seed of the random masks")] = 0
-    convention: Annotated[Convention, Choice("whose definition, see above")] = "paper"
+    vote: SignVote = "weighted"
+    normalize: NormalizeAgreeing = True
+    rescale: RescaleDropped = True
+    seed: MaskSeed = 0
+    convention: WhoseDefinition = "paper"
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:

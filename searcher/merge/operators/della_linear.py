@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from typing_extensions import override
 
 from searcher.merge.operators.aggregation import summed
-from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting, per_model
+from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator, Setting, per_model
+from searcher.merge.operators.delta_settings import (
+    MaskSeed,
+    MeanKeepProbability,
+    Normalize,
+    RankEpsilon,
+    RescaleDropped,
+    WhoseDefinition,
+)
 from searcher.merge.operators.rank_dropping import RankDropping
-from searcher.merge.operators.sparsity import Convention
 
 if TYPE_CHECKING:
     from searcher.merge.facts import TensorFacts
@@ -30,19 +37,13 @@ class DellaLinear(Operator):
     needs_base: ClassVar[bool] = True
     reference: ClassVar[str] = "Deep et al. 2024, DELLA-Merging, arXiv:2406.11617; mergekit della_linear"
 
-    density: Annotated[
-        float | tuple[float, ...],
-        Setting(0.1, 1.0, "mean probability that an entry of a task vector is kept", minimum=0.0, per_model=True),
-    ] = 1.0
-    epsilon: Annotated[
-        float | tuple[float, ...],
-        Setting(0.0, 0.3, "what the rank adds to the probability at most", maximum=0.5, per_model=True),
-    ] = 0.15
+    density: MeanKeepProbability = 1.0
+    epsilon: RankEpsilon = 0.15
     lambda_: Annotated[float, Setting(0.5, 1.5, "scale of the summed task vectors", minimum=-10.0, maximum=10.0)] = 1.0
-    normalize: Annotated[bool, Choice("divide by the sum of the coefficients")] = False
-    rescale: Annotated[bool, Choice("make up for what was dropped")] = True
-    seed: Annotated[int, Choice("seed of the random masks")] = 0
-    convention: Annotated[Convention, Choice("whose definition, see above")] = "paper"
+    normalize: Normalize = False
+    rescale: RescaleDropped = True
+    seed: MaskSeed = 0
+    convention: WhoseDefinition = "paper"
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from typing_extensions import override
 
-from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting
+from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator, Setting
+from searcher.merge.operators.delta_settings import AverageDeltas, WhoseDefinition
 from searcher.merge.operators.normalization import normalized
 from searcher.merge.operators.sphere import Directions, Float64
 from searcher.merge.plan import TensorPlan, WholeTensor, plan_of
@@ -45,8 +46,8 @@ class Karcher(Operator):
     tol: Annotated[
         float, Setting(1e-8, 1e-3, "length of a step at which to stop, radians", minimum=0.0, maximum=1.0)
     ] = 1e-5
-    deltas: Annotated[bool, Choice("average task vectors if there is a base")] = False
-    convention: Annotated[Literal["paper", "mergekit"], Choice("whose definition, see above")] = "paper"
+    deltas: AverageDeltas = False
+    convention: WhoseDefinition = "paper"
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan | WholeTensor:

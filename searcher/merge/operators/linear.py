@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from typing_extensions import override
 
-from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator
+from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator
+from searcher.merge.operators.delta_settings import Normalize
 from searcher.merge.operators.normalization import normalized
 from searcher.merge.plan import TensorPlan, plan_of
 
@@ -31,7 +32,7 @@ class Linear(Operator):
     uniform: ClassVar[bool] = True
     reference: ClassVar[str] = "Wortsman et al. 2022, Model soups, arXiv:2203.05482; mergekit linear"
 
-    normalize: Annotated[bool, Choice("divide by the sum of the coefficients")] = True
+    normalize: Normalize = True
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:

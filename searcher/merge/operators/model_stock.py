@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from typing_extensions import override
 
 from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting
+from searcher.merge.operators.delta_settings import WhoseDefinition
 from searcher.merge.operators.normalization import normalized
 from searcher.merge.operators.sphere import Float64, lengths
 from searcher.merge.plan import TensorPlan, plan_of
@@ -44,7 +45,7 @@ class ModelStock(Operator):
 
     filter_wise: Annotated[bool, Choice("one t per vector along the last axis, not per tensor")] = False
     t_scale: Annotated[float, Setting(0.5, 1.5, "multiplier of t", minimum=-10.0, maximum=10.0)] = 1.0
-    convention: Annotated[Literal["paper", "mergekit"], Choice("whose definition, see above")] = "paper"
+    convention: WhoseDefinition = "paper"
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from typing_extensions import override
 
 from searcher.errors import CandidateError
-from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting
+from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator, Setting
+from searcher.merge.operators.delta_settings import AverageDeltas, Normalize, WhoseDefinition
 from searcher.merge.operators.normalization import normalized
 from searcher.merge.operators.sphere import SHORTEST_MEAN, Directions, Float64, lengths
 from searcher.merge.plan import TensorPlan, plan_of
@@ -46,12 +47,12 @@ class MultiSlerp(Operator):
     needs_base: ClassVar[bool] = False
     reference: ClassVar[str] = "Buss and Fillmore 2001, Spherical averages, section 3; mergekit multislerp"
 
-    normalize_weights: Annotated[bool, Choice("divide by the sum of the coefficients")] = True
+    normalize_weights: Normalize = True
     eps: Annotated[
         float, Setting(1e-9, 1e-6, "mergekit only: added to lengths before dividing by them", minimum=0.0, maximum=1.0)
     ] = 1e-8
-    deltas: Annotated[bool, Choice("average task vectors if there is a base")] = True
-    convention: Annotated[Literal["paper", "mergekit"], Choice("whose definition, see above")] = "paper"
+    deltas: AverageDeltas = True
+    convention: WhoseDefinition = "paper"
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:

@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import override
 
 from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator
+from searcher.merge.operators.sparsity import Convention
 from searcher.merge.operators.sphere import Float64, lengths
 from searcher.merge.plan import TensorPlan, WholeTensor, plan_of
 
@@ -53,7 +54,7 @@ class NuSlerp(Operator):
     flatten: Annotated[bool, Choice("one angle for the whole tensor")] = True
     row_wise: Annotated[bool, Choice("without flatten: vectors along the first axis, not the last")] = False
     deltas: Annotated[bool, Choice("interpolate task vectors if there is a base")] = True
-    convention: Annotated[Literal["paper", "mergekit"], Choice("whose angle, see above")] = "paper"
+    convention: Annotated[Convention, Choice("whose angle, see above")] = "paper"
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan | WholeTensor:

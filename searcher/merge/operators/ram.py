@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator, Setting
+from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator
+from searcher.merge.operators.delta_settings import ActiveAbove
 from searcher.merge.plan import KeepMagnitude, TensorPlan, plan_of
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ class Ram(Operator):
     needs_base: ClassVar[bool] = True
     reference: ClassVar[str] = "Reinforced Agent Merging, 2026, arXiv:2601.13572; mergekit ram"
 
-    epsilon: Annotated[
-        float, Setting(0.0, 1e-3, "change of a weight above which a model is active there", maximum=1e6)
-    ] = 1e-5
+    epsilon: ActiveAbove = 1e-5
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:

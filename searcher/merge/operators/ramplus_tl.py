@@ -9,6 +9,7 @@ import numpy as np
 from typing_extensions import override
 
 from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator, Setting
+from searcher.merge.operators.delta_settings import ActiveAbove
 from searcher.merge.operators.overlap import overlap
 from searcher.merge.operators.ram import active_average
 from searcher.merge.operators.subset import among, taking_part
@@ -34,9 +35,7 @@ class RamplusTl(Operator):
 
     r: Annotated[float, Setting(0.0, 1.0, "amplification per ratio of shared to unique entries", maximum=100.0)] = 0.1
     alpha: Annotated[float, Setting(0.0, 1.0, "largest ratio that counts", maximum=1e6)] = 0.2
-    epsilon: Annotated[
-        float, Setting(0.0, 1e-3, "change of a weight above which a model is active there", maximum=1e6)
-    ] = 1e-5
+    epsilon: ActiveAbove = 1e-5
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:

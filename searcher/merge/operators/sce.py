@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting
-from searcher.merge.operators.sparsity import Convention
+from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator, Setting
+from searcher.merge.operators.delta_settings import ElectedAverageScale, WhoseDefinition
 from searcher.merge.operators.subset import among, taking_part
 from searcher.merge.plan import Keep, KeepAll, KeepVariance, TensorPlan, WholeTensor
 
@@ -49,8 +49,8 @@ class Sce(Operator):
         float, Setting(0.05, 1.0, "fraction of the entries that differ among models which is kept", minimum=0.0)
     ] = 1.0
     exponent: Annotated[float, Setting(0.0, 2.0, "power of the energy in a model's weight", maximum=10.0)] = 1.0
-    lambda_: Annotated[float, Setting(0.3, 2.5, "scale of the merged task vector", minimum=-10.0, maximum=10.0)] = 1.0
-    convention: Annotated[Convention, Choice("whose definition, see above")] = "paper"
+    lambda_: ElectedAverageScale = 1.0
+    convention: WhoseDefinition = "paper"
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan | WholeTensor:

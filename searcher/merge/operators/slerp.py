@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting
 from searcher.merge.operators.normalization import normalized
+from searcher.merge.operators.sparsity import Convention
 from searcher.merge.plan import TensorPlan, plan_of
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Slerp(Operator):
     threshold: Annotated[
         float, Setting(0.99, 1.0, "absolute cosine above which the interpolation is linear", minimum=0.0)
     ] = 0.9995
-    convention: Annotated[Literal["paper", "mergekit"], Choice("what the angle with a zero tensor is")] = "paper"
+    convention: Annotated[Convention, Choice("what the angle with a zero tensor is")] = "paper"
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:

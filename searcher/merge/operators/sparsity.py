@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from searcher.merge.plan import Keep, KeepAll, TensorPlan
+from searcher.merge.plan import KEEP_ALL, Keep, KeepAll, TensorPlan
 
 if TYPE_CHECKING:
     from searcher.merge.facts import TensorFacts
@@ -29,6 +29,10 @@ class Sparsified:
 
     keep: Callable[[tuple[int, ...]], Keep]
     factor: Callable[[int], float]
+
+
+ALL_KEPT = Sparsified(lambda used: KEEP_ALL, lambda k: 1.0)
+"""Whole task vectors, as they are."""
 
 
 def norm_matched(sparse: Sparsified, facts: TensorFacts) -> Sparsified:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import numpy as np
 from typing_extensions import override
 
-from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting
-from searcher.merge.operators.normalization import SMALLEST_SUM, normalized
-from searcher.merge.plan import TensorPlan, plan_of
+from searcher.merge.operators.aggregation import summed
+from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator
+from searcher.merge.operators.delta_settings import Normalize, SumScale
+from searcher.merge.operators.sparsity import ALL_KEPT, Convention
 
 if TYPE_CHECKING:
     from searcher.merge.facts import TensorFacts
+    from searcher.merge.plan import TensorPlan
 
 
 @OPERATORS.register("task_arithmetic")
@@ -31,12 +32,10 @@ class TaskArithmetic(Operator):
     uniform: ClassVar[bool] = True
     reference: ClassVar[str] = "Ilharco et al. 2023, Editing models with task arithmetic, arXiv:2212.04089"
 
-    lambda_: Annotated[float, Setting(0.1, 1.5, "scale of the summed task vectors", minimum=-10.0, maximum=10.0)] = 1.0
-    normalize: Annotated[bool, Choice("divide by the sum of the coefficients")] = False
-    convention: Annotated[Literal["paper", "mergekit"], Choice("what a sum of zero means")] = "paper"
+    lambda_: SumScale = 1.0
+    normalize: Normalize = False
+    convention: Annotated[Convention, Choice("what a sum of zero means")] = "paper"
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:
-        vanishes = self.convention == "mergekit" and abs(sum(coefficients)) < SMALLEST_SUM
-        scales = normalized(coefficients) if self.normalize and not vanishes else coefficients
-        return plan_of("deltas", self.lambda_ * np.array(scales), origin=1.0)
+        return summed(coefficients, ALL_KEPT, self.convention, lambda_=self.lambda_, normalize=self.normalize)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from typing_extensions import override
 
 from searcher.merge.operators.aggregation import elected
-from searcher.merge.operators.base import OPERATORS, Choice, ExecutionClass, Operator, Setting, per_model
-from searcher.merge.operators.sparsity import Convention
+from searcher.merge.operators.base import OPERATORS, ExecutionClass, Operator, Setting, per_model
+from searcher.merge.operators.delta_settings import (
+    ElectedAverageScale,
+    NormalizeAgreeing,
+    RescaleTrimmed,
+    SignVote,
+    WhoseDefinition,
+)
 from searcher.merge.operators.trimming import largest
 
 if TYPE_CHECKING:
@@ -46,11 +52,11 @@ class Ties(Operator):
         float | tuple[float, ...],
         Setting(0.05, 1.0, "fraction of each task vector that is kept", minimum=0.0, per_model=True),
     ] = 1.0
-    lambda_: Annotated[float, Setting(0.3, 2.5, "scale of the merged task vector", minimum=-10.0, maximum=10.0)] = 1.0
-    vote: Annotated[Literal["weighted", "unweighted"], Choice("whether coefficients weigh the sign vote")] = "weighted"
-    normalize: Annotated[bool, Choice("divide by the sum of the agreeing coefficients")] = True
-    rescale: Annotated[bool, Choice("match the L1 norm before trimming; reads the tensor")] = False
-    convention: Annotated[Convention, Choice("whose definition, see above")] = "paper"
+    lambda_: ElectedAverageScale = 1.0
+    vote: SignVote = "weighted"
+    normalize: NormalizeAgreeing = True
+    rescale: RescaleTrimmed = False
+    convention: WhoseDefinition = "paper"
 
     @override
     def plan(self, coefficients: tuple[float, ...], facts: TensorFacts) -> TensorPlan:

@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from searcher.merge.facts import TensorFacts
 from searcher.merge.operators.sparsity import Convention, Sparsified, norm_matched
 from searcher.merge.plan import Keep, KeepAll, KeepMagnitude
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from searcher.merge.facts import TensorFacts
-    from searcher.merge.tables.magnitudes import Cut
+    from searcher.merge.facts import CutRow
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,8 @@ def largest(
             one unless the density is 0, and reads the tensor.
         rescale: Match the L1 norm; reads the tensor.
     """
-    bands = [Band(0, n_kept(density, facts.size, convention)) for density in densities]
+    of_density = {density: Band(0, n_kept(density, facts.size, convention)) for density in set(densities)}
+    bands = [of_density[density] for density in densities]
     return _banded(facts, bands, convention, rescale=rescale)
 
 
@@ -85,24 +83,21 @@ def n_kept(density: float, size: int, convention: Convention = "paper") -> int:
 
 
 def _banded(facts: TensorFacts, bands: list[Band], convention: Convention, *, rescale: bool) -> Sparsified:
+    row_of = _exact_row if convention == "mergekit" else TensorFacts.cut_row
+
     def keep(used: tuple[int, ...]) -> Keep:
         if all(bands[k].n_kept >= facts.size for k in used):
             return KeepAll()
-        cut_at = facts.exact_cut if convention == "mergekit" else _cut_from_table(facts)
-        lows = [cut_at(k, bands[k].n_above + bands[k].n_kept) for k in used]
+        low = row_of(facts, used, tuple(bands[k].n_above + bands[k].n_kept for k in used))
         if not any(bands[k].n_above for k in used):
-            return KeepMagnitude(*_as_row(lows))
-        return KeepMagnitude(*_as_row(lows), *_as_row([cut_at(k, bands[k].n_above) for k in used]))
+            return KeepMagnitude(*low)
+        return KeepMagnitude(*low, *row_of(facts, used, tuple(bands[k].n_above for k in used)))
 
     sparse = Sparsified(keep, lambda k: float(bands[k].n_kept > 0))
     return norm_matched(sparse, facts) if rescale else sparse
 
 
-def _cut_from_table(facts: TensorFacts) -> Callable[[int, int], Cut]:
-    """From a model and a number of its largest magnitudes to their cut; thresholds are right to 1e-4 of the size."""
-    return lambda k, n: facts.outlier_cut(k, n / facts.size)
-
-
-def _as_row(cuts: list[Cut]) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
-    """Thresholds and last tie hashes, shape (1, K') each."""
+def _exact_row(facts: TensorFacts, models: tuple[int, ...], kept: tuple[int, ...]) -> CutRow:
+    """As ``TensorFacts.cut_row``, exact in tensors of any size; reads the tensor."""
+    cuts = [facts.exact_cut(k, n) for k, n in zip(models, kept, strict=True)]
     return np.array([[c.low for c in cuts]], np.float32), np.array([[c.last_tie for c in cuts]], np.uint32)

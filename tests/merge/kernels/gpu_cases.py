@@ -21,7 +21,7 @@ import torch
 
 from searcher.merge.kernels import gpu, reference
 from searcher.merge.kernels.buffers import Buffers
-from searcher.merge.kernels.source import kernel_spec
+from searcher.merge.kernels.spec import kernel_spec
 from searcher.merge.plan import KeepMask, KeepRandom, KeepRanked, TensorPlan
 from tests.merge.kernels.cases import AVERAGES, KEEPS, SOURCES, STORED, Case, assert_same_bits, merged
 

@@ -12,7 +12,8 @@ import torch
 
 from searcher.merge.counter_hash import GOLDEN, SHARED, TIES, tensor_key
 from searcher.merge.kernels.buffers import Buffers
-from searcher.merge.kernels.source import KernelText, kernel_spec, scalars
+from searcher.merge.kernels.source import KernelText
+from searcher.merge.kernels.spec import kernel_spec, scalars
 from searcher.merge.plan import KeepMask, KeepRandom, KeepRanked, TensorPlan
 
 SIGN = np.uint32(0x80000000)

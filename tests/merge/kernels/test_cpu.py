@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from searcher.merge.counter_hash import counter_hash
 from searcher.merge.kernels import reference
 from searcher.merge.kernels.buffers import Buffers
-from searcher.merge.kernels.source import kernel_spec
+from searcher.merge.kernels.spec import kernel_spec
 from searcher.merge.plan import KeepMagnitude, KeepRandom, TensorPlan
 from tests.merge.kernels.cases import AVERAGES, KEEPS, SOURCES, STORED, Case, assert_same_bits, merged
 
@@ -49,9 +50,8 @@ def test_compiled_equals_reference_whole_and_in_stretches(case: Case) -> None:
     assert_same_bits(merged(cpu.execute, plan, buffers), expected)
     cuts = [0, 1, 33, case.size // 2 + 1, case.size]  # also within rows
     found = torch.full_like(expected, 7.0)
-    compiled = cpu.CompiledPlan(plan, replace(buffers, out=found))
-    for start, stop in itertools.pairwise(cuts):
-        compiled.run(start, stop)
+    batch = cpu.CompiledBatch([(plan, replace(buffers, out=found))])
+    batch.run((0, start, stop) for start, stop in itertools.pairwise(cuts))
     assert_same_bits(found, expected)
 
 
@@ -126,23 +126,57 @@ def copied(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return out
 
 
-def test_hashes_of_indices_beyond_32_bits() -> None:
-    # Arrays of 2^32 elements that are all the same one, of which one stretch of one element is merged.
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_hashes_of_indices_beyond_32_bits(dtype: torch.dtype) -> None:
+    # Two elements of tensors of more than 2^32, of which there is no more than these two.
     n = (1 << 32) + 64
-    same = [torch.tensor([x]).expand(n) for x in (1.0, 2.0, 4.0)]
+    pair = [torch.tensor([x, 8 * x], dtype=dtype) for x in (1.0, 2.0)]
     one = np.ones((1, 2))
     keep = KeepRandom(np.full(2, 1 << 31, np.int64), seed=3)
     plan = TensorPlan("weights", (0, 1), one, None, one[0, :1], keep)
-    found, expected = torch.zeros(1), torch.zeros(1)
-    sets = [Buffers("t", o.expand(n), None, tuple(same[:2]), (False,) * 2, ("a", "b"), n) for o in (found, expected)]
-    compiled = cpu.CompiledPlan(plan, sets[0])
+    found = torch.zeros(2, dtype=dtype)
+    buffers = Buffers("t", found, None, tuple(pair), (False,) * 2, ("a", "b"), n)
     seen = set()
-    for i in range((1 << 32) - 8, n):
-        compiled.run(i, i + 1)
-        reference.execute(plan, sets[1], i, i + 1)
-        assert found == expected, f"element {i}"
-        seen.add(float(found))
+    for i in [*range((1 << 32) - 8, (1 << 32) - 1), *range(1 << 32, n, 2)]:
+        addresses = [t.data_ptr() - i * t.itemsize for t in (found, *pair)]
+        buffers.__dict__["addresses"] = (addresses[0], 0, *addresses[1:])
+        cpu.CompiledBatch([(plan, buffers)]).run([(0, i, i + 2)])
+        hashes = [counter_hash("t", torch.tensor([i, i + 1]), model=name, seed=3) for name in ("a", "b")]
+        kept = [torch.where(h < 1 << 31, v, 0.0) for h, v in zip(hashes, pair, strict=True)]
+        assert torch.equal(found, kept[0] + kept[1]), f"element {i}"
+        seen.add(float(found[0]))
     assert len(seen) == 4  # none, either, both
+
+
+def test_one_call_runs_over_many_tensors() -> None:
+    cases = [replace(case, seed=seed) for seed in range(3) for case in CASES[:6]]
+    built = [case.build() for case in cases]
+    expected = [merged(reference.execute, plan, buffers) for plan, buffers in built]
+    found = [torch.full_like(e, 7.0) for e in expected]
+    batch = cpu.CompiledBatch([(p, replace(b, out=out)) for (p, b), out in zip(built, found, strict=True)])
+    batch.run((j, 0, case.size // 3) for j, case in enumerate(cases))
+    batch.run((j, case.size // 3, case.size) for j, case in reversed(list(enumerate(cases))))
+    for got, wanted in zip(found, expected, strict=True):
+        assert_same_bits(got, wanted)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("keep", ["all", "above_tie", "random", "ranked", "variance"])
+def test_pairs_at_any_address(keep: str, dtype: str) -> None:
+    """Sources and result begin at odd elements, each at another one."""
+    case = Case(keep, ("agreeing", "weighted"), n_models=3, sources=dtype, out=dtype, row_length=77)
+    plan, buffers = case.build()
+    assert kernel_spec(plan, buffers).pairs
+    assert buffers.base is not None
+
+    def moved(values: torch.Tensor, by: int) -> torch.Tensor:
+        return torch.cat([values.new_zeros(by), values])[by:]
+
+    models = tuple(moved(m, k) for k, m in enumerate(buffers.models))
+    found = replace(buffers, base=moved(buffers.base, 3), models=models)
+    for start, stop in ((0, 77), (1, 76), (3, 4), (2, 71)):
+        expected = merged(reference.execute, plan, buffers, start, stop)
+        assert_same_bits(merged(cpu.execute, plan, found, start, stop), expected)
 
 
 def test_without_a_cache_folder_kernels_are_compiled_for_the_process(

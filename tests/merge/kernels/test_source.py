@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from searcher.merge.counter_hash import model_key
 from searcher.merge.kernels import reference
-from searcher.merge.kernels.source import KernelText, kernel_spec, scalars
+from searcher.merge.kernels.source import KernelText
+from searcher.merge.kernels.spec import kernel_spec, scalars
 from searcher.merge.plan import KeepMagnitude, KeepRandom
 from tests.merge.kernels import numpy_functions
 from tests.merge.kernels.cases import AVERAGES, KEEPS, SOURCES, STORED, Case, assert_same_bits, merged
