@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from searcher.merge.kernels.buffers import Buffers
     from searcher.merge.plan import TensorPlan
 
-BATCH = 1 << 22  # elements that are planned before threads are given them
-STRETCH = 1 << 20  # elements that one thread merges in one go
+BATCH = 1 << 24  # elements that are planned before threads are given them
+STRETCH = 1 << 21  # elements that one thread merges in one go, at least
+ALIGNED = 1 << 12  # stretches of one tensor begin at multiples of this
 SHARED_STRETCH = 1 << 18  # when several candidates are merged: their sources stay in the cache meanwhile
 COMPILED_FROM = 1 << 20  # parameters; below, compiling takes longer than it saves
+SPAN = 1 << 32  # indices beyond this change the key of the hash
 SWITCH_INTERVAL = 1e-4  # seconds; a thread that has merged a stretch waits no longer for the one that plans the next
 CHOICES = ("auto", "reference", "compiled", "triton")
 
+Job = tuple[int, int, int]  # number of a piece of work, first element, last element + 1
 Work = tuple["TensorPlan", "Buffers", int, int]  # a plan, and the elements of a tensor to merge
 
 
@@ -67,7 +70,8 @@ class CompiledBackend(Backend):
     def __init__(self) -> None:
         import torch
 
-        self._threads = ThreadPoolExecutor(max(1, torch.get_num_threads()), thread_name_prefix="merge")
+        self._n_threads = max(1, torch.get_num_threads())
+        self._threads = ThreadPoolExecutor(self._n_threads, thread_name_prefix="merge")
         self._pending: list[Future[None]] = []
         self._collected: list[Sequence[Work]] = []
         self._size = 0
@@ -113,7 +117,8 @@ class CompiledBackend(Backend):
             self._interval = sys.getswitchinterval()
             sys.setswitchinterval(SWITCH_INTERVAL)
         batch = CompiledBatch([(plan, buffers) for work in collected for plan, buffers, *_ in work])
-        for jobs in stretches([[(start, stop) for *_, start, stop in work] for work in collected]):
+        spans = [[(start, stop) for *_, start, stop in work] for work in collected]
+        for jobs in stretches(spans, self._n_threads):
             self._pending.append(self._threads.submit(batch.run, jobs))
 
 
@@ -163,41 +168,58 @@ def make_backend(name: str, device: str, n_parameters: int) -> Backend:
     return backend
 
 
-def stretches(spans: Sequence[Sequence[tuple[int, int]]]) -> Iterator[list[tuple[int, int, int]]]:
-    """What each thread does in one go: about ``STRETCH`` elements, small tensors together and large ones cut.
+def stretches(spans: Sequence[Sequence[tuple[int, int]]], n_threads: int) -> Iterator[list[Job]]:
+    """What each thread does in one go: small tensors together, large ones cut.
 
-    Several candidates go over a stretch of their tensor one after the other, while its sources are in the cache.
+    First long stretches, so that threads need Python's lock rarely while the next tensors are planned, then shorter
+    ones, so that all threads end together. Several candidates go over a part of their tensor one after the other,
+    while its sources are in the cache.
 
     Args:
         spans: For each tensor the elements, start and stop, of each piece of work.
+        n_threads: Number of threads.
 
     Yields:
         Number of a piece (counted over all tensors), start and stop.
     """
-    jobs: list[tuple[int, int, int]] = []
-    size = 0
-    for found in _cut(spans):
-        jobs += found
-        size += sum(stop - start for _, start, stop in found)
-        if size >= STRETCH:
+    left = sum(stop - start for pieces in spans for start, stop in pieces)
+    jobs: list[Job] = []
+    size, wanted = 0, _share(left, n_threads)
+    for part in _parts(spans):
+        for job in part if len(part) == 1 else ():  # of one candidate: cut where the stretch is long enough
+            number, start, stop = job
+            while size + stop - start > wanted:
+                cut = min(stop, start + max(ALIGNED, (wanted - size) // ALIGNED * ALIGNED))
+                jobs.append((number, start, cut))
+                yield jobs
+                left, start = left - size - (cut - start), cut
+                jobs, size, wanted = [], 0, _share(left, n_threads)
+            part = [(number, start, stop)] if start < stop else []
+        jobs += part
+        size += sum(stop - start for _, start, stop in part)
+        if size >= wanted:
             yield jobs
-            jobs, size = [], 0
+            left -= size
+            jobs, size, wanted = [], 0, _share(left, n_threads)
     if jobs:
         yield jobs
 
 
-def _cut(spans: Sequence[Sequence[tuple[int, int]]]) -> Iterator[list[tuple[int, int, int]]]:
-    """Work that should stay together."""
+def _share(left: int, n_threads: int) -> int:
+    """Elements of the next stretch."""
+    return max(STRETCH, left // (2 * n_threads))
+
+
+def _parts(spans: Sequence[Sequence[tuple[int, int]]]) -> Iterator[list[Job]]:
+    """Work that should stay together, within one multiple of 2^32."""
     first = 0
     for pieces in spans:
         numbered = [(j, start, stop) for j, (start, stop) in enumerate(pieces, first) if start < stop]
         first += len(pieces)
-        if all(before[2] <= after[1] for before, after in pairwise(numbered)):  # of one candidate
-            for j, start, stop in numbered:
-                for low in range(start - start % STRETCH, stop, STRETCH):
-                    yield [(j, max(start, low), min(stop, low + STRETCH))]
-            continue
-        lowest, highest = min(a for _, a, _ in numbered), max(b for *_, b in numbered)
-        for low in range(lowest - lowest % SHARED_STRETCH, highest, SHARED_STRETCH):
-            cut = ((j, max(a, low), min(b, low + SHARED_STRETCH)) for j, a, b in numbered)
-            yield [job for job in cut if job[1] < job[2]]
+        together = any(before[2] > after[1] for before, after in pairwise(numbered))  # of several candidates
+        step = SHARED_STRETCH if together else SPAN
+        for group in [numbered] if together else [[job] for job in numbered]:
+            lowest, highest = min(a for _, a, _ in group), max(b for *_, b in group)
+            for low in range(lowest - lowest % step, highest, step):
+                cut = ((j, max(a, low), min(b, low + step)) for j, a, b in group)
+                yield [job for job in cut if job[1] < job[2]]

@@ -221,9 +221,7 @@ class MergeEngine:
             spans = [self._planner.spans(job, lines, out, s) for (job, out), s in zip(targets, stale, strict=True)]
             self._backend.submit(list(chain.from_iterable(spans)))
         else:
-            cut = [
-                stale_pieces(self.layout, job.recipe.boundaries, s) for (job, _), s in zip(targets, stale, strict=True)
-            ]
+            cut = [self._planner.pieces(job, s) for (job, _), s in zip(targets, stale, strict=True)]
             wanted = [entry for entry in self.layout.tensors if any(entry.name in pieces for pieces in cut)]
             for entry, tensors in self._store.tensors(names, wanted):
                 self._submit(targets, [pieces.get(entry.name, []) for pieces in cut], entry, tensors)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from searcher.merge.facts import TensorFacts
 from searcher.merge.kernels.buffers import Buffers
 from searcher.merge.merge_tensor import scaled_plan, whole
+from searcher.merge.pieces import Piece, stale_pieces
 from searcher.merge.plan import TensorPlan, WholeTensor
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from searcher.merge.backend import Work
     from searcher.merge.job import Job
-    from searcher.merge.pieces import Piece
     from searcher.merge.pool_tables import PoolTables
     from searcher.merge.stores import Tensors
     from searcher.pool.layout import Layout, TensorEntry
@@ -40,6 +40,7 @@ class Planner:
         self._layout, self._tables = layout, tables
         self._facts: dict[tuple[object, ...], TensorFacts] = {}
         self._buffers: dict[tuple[object, ...], Buffers] = {}
+        self._last_pieces: tuple[tuple[bytes, bytes], dict[str, list[Piece]]] | None = None
 
     @property
     def remembers(self) -> bool:
@@ -50,6 +51,13 @@ class Planner:
         """Hold no memory of the sources any more."""
         self._facts.clear()
         self._buffers.clear()
+
+    def pieces(self, job: Job, stale: NDArray[np.int64]) -> dict[str, list[Piece]]:
+        """Pieces of the tensors inside stale intervals, see ``stale_pieces``; most candidates have the same segments."""
+        key = (job.recipe.boundaries.tobytes(), stale.tobytes())
+        if self._last_pieces is None or self._last_pieces[0] != key:
+            self._last_pieces = key, stale_pieces(self._layout, job.recipe.boundaries, stale)
+        return self._last_pieces[1]
 
     def facts(self, job: Job, entry: TensorEntry, tensors: Tensors, *, lasting: bool = False) -> TensorFacts:
         """What operators may know about a tensor.
