@@ -132,7 +132,7 @@ class MergeEngine:
         """
         jobs = [make_job(recipe, self.pool, self._sources) for recipe in recipes]
         while len(self._many) < len(jobs):
-            self._many.append(self._new_live())
+            self._many.append(self._store.retry(self._new_live))
         models = self._many[: len(jobs)]
         for live in models:
             live.recipe = None
@@ -178,7 +178,10 @@ class MergeEngine:
             PoolError: As ``build``.
         """
         job = make_job(recipe, self.pool, self._sources)
-        result = np.zeros((recipe.n_segments, len(job.models)))
+        return self._store.retry(lambda: self._gradient(job, weight_gradients))
+
+    def _gradient(self, job: Job, weight_gradients: Gradients) -> NDArray[np.float64]:
+        result = np.zeros((job.recipe.n_segments, len(job.models)))
         for entry, pieces, tensors in self._visit(job, gradient_entries(self.layout, weight_gradients)):
             facts = self._planner.facts(job, entry, tensors)
             gradient = gradient_of(weight_gradients, entry)
@@ -273,7 +276,7 @@ class MergeEngine:
 
     @cached_property
     def _live(self) -> LiveModel:
-        return self._new_live()
+        return self._store.retry(self._new_live)  # memory is planned before the model takes its part of it
 
     @cached_property
     def _many(self) -> list[LiveModel]:
