@@ -128,8 +128,6 @@ def _notes(reader: RecipeReader) -> tuple[str, ...]:
 def _drops(reader: RecipeReader, segment: int) -> bool:
     """Whether a model that takes part in a segment loses entries."""
     places = [p for p in reader.places if p.segment == segment]
-    if reader.recipe.operator == "task_arithmetic":
-        return False
     used = [k for k, c in enumerate(reader.row(segment)) if c != 0.0]
     return any(reader.each("density", k)(p) < 1.0 for k in used for p in places)
 

@@ -26,7 +26,7 @@ from searcher.mergekit.side_files import TOKENIZER_FILES, public, write_card, wr
 from searcher.mergekit.tensor_merger import TensorMerger
 from searcher.mergekit.tokenizers import build_tokenizer
 from searcher.pool.safetensors_file import FLOAT_BY_DTYPE
-from searcher.pool.writer import PlannedTensor, write_weights
+from searcher.pool.weights_writer import PlannedTensor, write_weights
 from searcher.version import __version__
 
 SPARE_BYTES = 16 << 20  # side files, card and manifest beside the weights

@@ -125,9 +125,8 @@ def _find(path: str, revision: str | None, *, where: str, root: Path) -> tuple[M
         place = locate([], [{"path": text, "name": "model"}], root)[0]
         return place, find_files(place.path)
     except PoolError as error:
-        place_there = error.where.removeprefix("pool.models[0]").removeprefix(
-            ", "
-        )  # a key that this file does not have
+        # There is no such key in this file.
+        place_there = error.where.removeprefix("pool.models[0]").removeprefix(", ")
         raise PoolError(error.what, where=", ".join(filter(None, (where, place_there))), fix=error.fix) from error
 
 

@@ -31,6 +31,7 @@ BYTES_BY_DTYPE: Mapping[str, int] = {
     "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
 FLOAT_BY_DTYPE: Mapping[str, str] = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
+STORED_BY_DTYPE: Mapping[str, str] = {dtype: stored for stored, dtype in FLOAT_BY_DTYPE.items()}
 
 
 @dataclass(frozen=True)

@@ -1,73 +1,14 @@
-from __future__ import annotations
+"""All methods together: what is refused, what is written, and depth scaling, wherever mergekit has a place for it."""
 
-from typing import Any
+from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from searcher.errors import ExportError
-from searcher.export.mergekit_counts import (
-    mergekit_band,
-    mergekit_density,
-    mergekit_n_kept,
-    mergekit_outliers,
-    truncated,
-)
 from searcher.export.mergekit_method import read_method
-from searcher.export.mergekit_recipe import Place
-from searcher.merge.operators.trimming import n_kept
 from searcher.recipe import Recipe
-
-SIZES = (8, 32, 64, 1000)
-PLACES = [Place(0, size) for size in SIZES]
-IN_BLOCKS = [Place(0, 8, block) for block in (None, 0, 1, 2)]
-HERE = PLACES[0]
-MERGEKIT = {"convention": "mergekit"}
-DEPTH: dict[str, Any] = {"lines_alpha": 0.5, "lines_beta": 1.0}  # 0.5 outside the blocks; 0.5, 1 and 1.5 inside
-
-
-def recipe(operator: str, row: list[float], base: str | None = "base", **settings: Any) -> Recipe:
-    models = ("low", "high")[: len(row)]
-    return Recipe(operator, models, base, np.array([0, 100]), np.array([row]), settings)
-
-
-@given(st.floats(0.0, 1.0), st.sets(st.integers(1, 10**7), min_size=1, max_size=8))
-def test_the_written_density_keeps_as_many_elements_as_ours(density: float, sizes: set[int]) -> None:
-    written = mergekit_density(density, sizes)
-    for size in sizes:
-        assert mergekit_n_kept(written(size), size) == n_kept(density, size)
-
-
-def test_a_density_that_serves_all_sizes_is_kept() -> None:
-    assert {mergekit_density(0.5, (8, 64))(size) for size in (8, 64)} == {0.5}
-    assert mergekit_density(1.0, (3, 7))(3) == 1.0
-
-
-def test_one_density_is_preferred_to_one_per_size() -> None:
-    written = mergekit_density(0.38, (64, 128))  # rounding keeps 24 and 49, truncating 24 and 48
-    assert written(64) == written(128) != 0.38
-
-
-def test_slerp_takes_its_position_from_the_coefficients() -> None:
-    method = read_method(recipe("slerp", [1.0, 3.0], base=None), PLACES)
-    assert method.base == "low"
-    assert list(method.inputs) == ["high"]
-    assert method.shared["t"](HERE) == 0.75
-    method = read_method(recipe("slerp", [0.25]), PLACES)
-    assert (method.base, method.shared["t"](HERE)) == ("base", 0.25)
-
-
-def test_task_arithmetic_folds_lambda_and_the_division_into_the_weights() -> None:
-    method = read_method(recipe("task_arithmetic", [1.0, 3.0], "base", **{"lambda": 0.5, "normalize": True}), PLACES)
-    assert [method.inputs[name]["weight"](HERE) for name in ("low", "high")] == [0.125, 0.375]
-    assert method.fixed == {"normalize": False}
-
-
-def test_the_base_among_the_models_has_no_weight() -> None:
-    made = Recipe("task_arithmetic", ("base", "low"), "base", np.array([0, 100]), np.array([[0.5, 0.5]]))
-    assert list(read_method(made, PLACES).inputs) == ["low"]
+from tests.export.mergekit_recipes import DEPTH, IN_BLOCKS, MERGEKIT, PLACES, recipe
 
 
 @pytest.mark.parametrize(
@@ -154,13 +95,6 @@ def test_the_same_conventions_where_they_agree_are_written(made: Recipe) -> None
     read_method(made, PLACES)
 
 
-def test_a_base_means_task_vectors_and_no_base_means_weights() -> None:
-    for name in ("nuslerp", "multislerp"):
-        assert read_method(recipe(name, [0.5, 0.5]), PLACES).base == "base"
-        assert read_method(recipe(name, [0.5, 0.5], deltas=False), PLACES).base is None
-    assert read_method(recipe("karcher", [0.5, 0.5], **MERGEKIT), PLACES).base is None
-
-
 def test_depth_is_part_of_lambda_or_of_the_weights() -> None:
     for name in ("task_arithmetic", "ties", "breadcrumbs", "breadcrumbs_ties", "dare_linear", "dare_ties", "della"):
         method = read_method(recipe(name, [0.5, 0.25], **DEPTH), IN_BLOCKS, 3)
@@ -174,33 +108,7 @@ def test_depth_is_part_of_lambda_or_of_the_weights() -> None:
     assert weights == {"low": 0.375, "high": 0.125, "base": 0.5}
 
 
-def test_a_model_without_effect_is_left_out_of_methods_without_weights() -> None:
-    assert list(read_method(recipe("ram", [0.0, 1.0]), PLACES).inputs) == ["high"]
-    assert list(read_method(recipe("sce", [2.0, 0.0], **MERGEKIT), PLACES).inputs) == ["low"]
-    assert list(read_method(recipe("ram", [1.0, 1.0], base="low"), PLACES).inputs) == ["high"]
-
-
 def test_the_paper_convention_can_be_changed_to_one_that_is_written() -> None:
     with pytest.raises(ExportError) as caught:
         read_method(recipe("sce", [1.0, 1.0]), PLACES)
     assert "convention: mergekit" in caught.value.fix
-
-
-def test_sampled_quantiles_are_noted() -> None:
-    made = recipe("arcee_fusion", [1.0], **MERGEKIT)
-    assert read_method(made, PLACES).notes == ()
-    assert "random sample" in read_method(made, [Place(0, 2_000_000)]).notes[0]
-
-
-def test_whole_numbers_stay_whole() -> None:
-    value = read_method(recipe("karcher", [1.0, 1.0], max_iter=3, **MERGEKIT), PLACES).shared["max_iter"](HERE)
-    assert isinstance(value, int)
-
-
-@given(st.floats(0.0, 1.0), st.sets(st.integers(1, 10**7), min_size=1, max_size=8))
-def test_fractions_of_breadcrumbs_count_as_ours(fraction: float, sizes: set[int]) -> None:
-    density, gamma = mergekit_band(fraction, sizes), mergekit_outliers(fraction, sizes)
-    for size in sizes:
-        assert 0.0 <= density(size) <= 1.0
-        assert truncated(density(size), size) == n_kept(fraction, size)
-        assert truncated(gamma(size), size) == round(fraction * size)

@@ -17,7 +17,7 @@ from searcher.pool.files import INDEX_FILE, find_files
 from searcher.pool.layout import build_layout
 from searcher.pool.pool import Pool, open_pool
 from searcher.pool.source import FullSource, Source
-from searcher.pool.writer import PlannedTensor, write_model_folder, write_weights
+from searcher.pool.writer import write_model_folder
 
 if TYPE_CHECKING:
     from tests.pool.conftest import TinyPool
@@ -163,20 +163,3 @@ def test_only_one_tensor_is_asked_for_at_a_time(pool: Pool, tmp_path: Path) -> N
 
     write_model_folder(tmp_path / "out", tensors(), like=pool.reference, layout=pool.layout, dtype="bfloat16")
     assert len(alive) == len(pool.layout.tensors)
-
-
-def test_weights_of_any_types_are_written_as_planned(tmp_path: Path) -> None:
-    planned = [PlannedTensor("n", "I64", (2,)), PlannedTensor("a", "F32", (3,)), PlannedTensor("b", "BF16", (2, 2))]
-    values = {"n": torch.tensor([1, 2]), "a": torch.ones(3, dtype=torch.float64), "b": torch.full((2, 2), 0.1)}
-    assert write_weights(tmp_path, values.items(), planned) == ["model.safetensors"]
-    found = load_file(tmp_path / "model.safetensors")
-    assert {name: tensor.dtype for name, tensor in found.items()} == {
-        "n": torch.int64,
-        "a": torch.float32,
-        "b": torch.bfloat16,
-    }
-    assert torch.equal(found["b"], values["b"].bfloat16())
-    with pytest.raises(ValueError, match="next, but got 'b'"):
-        write_weights(tmp_path / "other", list(values.items())[2:], planned[1:2])
-    with pytest.raises(ExportError, match="exists"):
-        write_weights(tmp_path, values.items(), planned)
