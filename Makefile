@@ -1,13 +1,18 @@
-# The two commands of the README: `make quickstart` and `make test`.
+# The commands of the README: `make quickstart`, `make smollm2` and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+POOL ?= ../shared/pools/smollm2
 
-.PHONY: quickstart test test-all check format clean
+.PHONY: quickstart smollm2 test test-all check format clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/searcher optimize configs/quickstart.yaml
+
+smollm2: $(VENV)/.installed-gguf   # POOL: folder of the adapters and tasks
+	$(BIN)/python examples/smollm2/prepare.py --pool $(POOL)
+	$(BIN)/searcher optimize configs/smollm2.yaml
 
 test: check
 	$(BIN)/pytest -q -n $(WORKERS)
@@ -33,6 +38,10 @@ $(BIN)/python:
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
+
+$(VENV)/.installed-gguf: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[gguf]'
+	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'

@@ -27,11 +27,16 @@ class Accuracy(ClassifierObjective):
 
     direction: Literal["maximize", "minimize"] = "maximize"
     unit = "fraction"
+    score_range = (0.0, 1.0)
 
     @override
     def score(self, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Score:
-        right = correct(logits, labels)
-        return Score(float(np.mean(right)), beta_stderr(int(right.sum()), right.size), right)
+        return self.of_examples(correct(logits, labels))
+
+    @override
+    def of_examples(self, example_scores: NDArray[np.float64]) -> Score:
+        n_right = int(example_scores.sum())
+        return Score(float(np.mean(example_scores)), beta_stderr(n_right, example_scores.size), example_scores)
 
 
 def correct(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from searcher.candidate import Score, Split
 from searcher.merge.live_model import LiveModel
 from searcher.registry import Registry
@@ -25,11 +28,14 @@ class Objective(ABC):
         name: The objective's name in the run.
         direction: Whether larger values are better.
         unit: Unit of the value, such as ``fraction`` or ``nats``.
+        score_range: Lowest and highest score that an example can have, whatever the model; None if there is no such
+            bound. Only objectives with a range race (``docs/racing.md``).
     """
 
     name: str
     direction: Literal["maximize", "minimize"]
     unit: str
+    score_range: tuple[float, float] | None = None
 
     @property
     @abstractmethod
@@ -46,6 +52,11 @@ class Objective(ABC):
         """Files whose content the scores depend on; their hashes go into the run's header."""
         return ()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know before the search, such as that the examples are a public test split."""
+        return ()
+
     @abstractmethod
     def evaluate(self, model: LiveModel, examples: slice | None, seed: int) -> Score:
         """Score the model on these examples (None: all).
@@ -53,3 +64,11 @@ class Objective(ABC):
         Raises:
             CandidateError: If the model's outputs are not finite or it cannot be scored.
         """
+
+    def of_examples(self, example_scores: NDArray[np.float64]) -> Score:
+        """The score that ``evaluate`` gives for these per-example scores, shape ``(n,)``; joins scores of blocks.
+
+        An objective that does not report the plain mean, or another standard error, overrides this; one for which
+        it differs from ``evaluate`` does not race.
+        """
+        return Score.from_examples(example_scores)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -29,7 +28,9 @@ if TYPE_CHECKING:  # torch is imported when a pool is opened, not to look at a f
     from searcher.merge.engine import MergeEngine
     from searcher.pool.pool import Pool
 
-PACKAGES = ("merge-searcher", "numpy", "torch", "transformers", "safetensors", "cma", "optuna")
+PACKAGES = (
+    "merge-searcher", "numpy", "torch", "transformers", "tokenizers", "safetensors", "cma", "optuna", "lm-eval", "datasets",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ def make_space(config: Config, pool: Pool) -> Space:
     fixed, searched = split_settings(name, config.operator, config.where("operator"))
     base = None if pool.base is None else pool.base.name
     models = tuple(m.name for m in pool.models)
-    context = SpaceContext(pool.layout, models, base, name, operator.interpolates, fixed, searched)
+    unchanged = pool.unchanged if operator.needs_base else frozenset()  # without a base, sums of shares scale them
+    context = SpaceContext(pool.layout, models, base, name, operator.interpolates, fixed, searched, unchanged)
     settings = {key: value for key, value in config.space.items() if key != "name"}
     cls: Any = SPACES.get(config.space["name"])
     try:
@@ -197,7 +199,7 @@ def make_header(parts: Parts, strategy: Strategy) -> dict[str, Any]:
         "space": parts.space.describe(),
         "strategy": strategy.describe(),
         "layout": layout,
-        "warnings": list(parts.pool.warnings),
+        "warnings": [*parts.pool.warnings, *(warning for o in parts.objectives for warning in o.warnings)],
     }
 
 
@@ -226,12 +228,18 @@ def loader_file(loader: str, root: Path) -> Path | None:
 
 def data_hashes(objectives: Sequence[Objective], loader: str, root: Path) -> Mapping[str, str]:
     """SHA-256 of the files other than weights that scores depend on, by path relative to ``root`` where possible."""
+    from searcher.pool.files import sha256  # weights of a reference model may be among them: read in chunks
+
     files = {path.resolve() for objective in objectives for path in objective.files}
     files |= {path.resolve() for path in (loader_file(loader, root),) if path is not None}
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted(files):
+        n_parts = 1
         name = str(path.relative_to(root)) if path.is_relative_to(root) else path.name
-        found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        while name in found:  # two task folders may both have a utils.py
+            n_parts += 1
+            name = "/".join(path.parts[-n_parts:])
+        found[name] = sha256(path)
     return found
 
 

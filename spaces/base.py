@@ -46,6 +46,8 @@ class SpaceContext:
             to a single model.
         fixed: Operator settings that are numbers; every setting not searched is listed, defaults included.
         searched: Operator settings that are genes.
+        unchanged: Tensors that no model changes, such as the embeddings of a pool of adapters; genes of their own
+            would do nothing.
     """
 
     layout: Layout
@@ -55,6 +57,7 @@ class SpaceContext:
     interpolates: bool = False
     fixed: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     searched: tuple[SearchedSetting, ...] = ()
+    unchanged: frozenset[str] = frozenset()
 
 
 class Space(ABC):

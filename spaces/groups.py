@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +30,26 @@ class GroupMap:
     group_of_segment: NDArray[np.int64]
 
 
-def group_tensors(layout: Layout, label: Callable[[TensorEntry], str]) -> GroupMap:
-    """Group the tensors of a layout by a label; neighbours of one group form one segment."""
+def group_tensors(
+    layout: Layout, label: Callable[[TensorEntry], str], unchanged: Collection[str] = frozenset()
+) -> GroupMap:
+    """Group the tensors of a layout by a label; neighbours of one group form one segment.
+
+    Args:
+        layout: The parameter line.
+        label: Name of a tensor's group.
+        unchanged: Tensors that join the group before them, or at the start the one behind, instead of having one
+            of their own: whatever their coefficients, the merge is the same.
+    """
     index: dict[str, int] = {}
     borders: list[int] = [0]
     groups: list[int] = []
+    changed = [tensor for tensor in layout.tensors if tensor.name not in unchanged] or layout.tensors
+    names = {tensor.name for tensor in changed}
+    current = label(changed[0])
     for tensor in layout.tensors:
-        group = index.setdefault(label(tensor), len(index))
+        current = label(tensor) if tensor.name in names else current
+        group = index.setdefault(current, len(index))
         if groups and groups[-1] == group:
             borders[-1] = tensor.stop
         else:

@@ -15,6 +15,8 @@ from searcher.spaces.groups import GroupedGenes, GroupedSpace, group_tensors, ra
 class LayerWise(GroupedSpace):
     """Groups by block, optionally by module kind; embeddings, the final norm and the head are groups of their own.
 
+    Tensors that no model changes, such as the embeddings of a pool of adapters, have no genes.
+
     Args:
         context: Pool and operator.
         range: Coefficients at gene 0 and gene 1. Negative values subtract a task vector.
@@ -37,7 +39,8 @@ class LayerWise(GroupedSpace):
         if granularity < 1:
             raise ValueError(f"Expected a granularity of at least 1 block, but got {granularity}.")
         self._by, self._granularity = frozenset(by), granularity
-        self._genes = GroupedGenes(context, group_tensors(context.layout, self._label_of(context.layout)), low, high)
+        groups = group_tensors(context.layout, self._label_of(context.layout), context.unchanged)
+        self._genes = GroupedGenes(context, groups, low, high)
 
     def _label_of(self, layout: Layout) -> _Labels:
         return _Labels(self._by, self._granularity, layout.n_blocks)

@@ -91,6 +91,15 @@ class Pool:
         return {source.name: source.origin for source in self._sources}
 
     @property
+    def unchanged(self) -> frozenset[str]:
+        """Tensors that no model changes: those that adapters leave alone, if all models are adapters."""
+        adapters = [source for source in self.models if isinstance(source, LoraSource)]
+        if len(adapters) < len(self.models):
+            return frozenset()
+        changed = {target for source in adapters for target in source.targets}
+        return frozenset(entry.name for entry in self.layout.tensors) - changed
+
+    @property
     def _sources(self) -> tuple[Source, ...]:
         return self.models if self.base is None else (self.base, *self.models)
 

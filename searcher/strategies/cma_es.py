@@ -20,7 +20,7 @@ from searcher.errors import ConfigError
 from searcher.strategies.base import STRATEGIES, Problem, Strategy
 from searcher.strategies.pending import PendingProposals
 from searcher.strategies.pycma import Distribution, default_population
-from searcher.strategies.scalar import WeightedSum
+from searcher.strategies.scalar import Scalarization, make_scalar
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ class CmaEs(Strategy):
     Args:
         population: Candidates per generation, at least 4; by default 4 + 3 ln(dim).
         sigma0: First standard deviation of every gene, in (0, 1].
-        weights: One weight per objective; required with several objectives, whose weighted sum is maximised.
+        scalarize: With several objectives, what is maximised: ``sum``, their weighted sum; ``worst``, the worst of
+            them plus a quarter of their mean.
+        weights: One weight per objective; ``sum`` requires them with several objectives.
         restarts: How many times the search may start again at a random point with twice the population, each
             time when its stopping rules say that it has converged.
     """
@@ -60,12 +62,13 @@ class CmaEs(Strategy):
         *,
         population: int | None = None,
         sigma0: float = 0.2,
+        scalarize: Scalarization = "sum",
         weights: tuple[float, ...] | None = None,
         restarts: int = 9,
     ) -> None:
         _check(population, sigma0, restarts)
         self._dim, self._rng = problem.dim, problem.rng()
-        self._objective = WeightedSum(problem, weights)
+        self._objective = make_scalar(problem, scalarize, weights)
         self._population = default_population(problem.dim) if population is None else population
         self._sigma0, self._restarts_left = sigma0, restarts
         self._start: Genome = np.full(problem.dim, 0.5)

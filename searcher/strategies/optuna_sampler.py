@@ -11,7 +11,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from typing_extensions import override
@@ -21,6 +21,7 @@ from searcher.errors import ConfigError, UnknownNameError, nearest
 from searcher.strategies.base import Problem, Strategy
 from searcher.strategies.generations import with_counted_generations
 from searcher.strategies.pending import PendingProposals
+from searcher.strategies.scalar import Scalar, make_scalar
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 PREFIX = "optuna:"
 NEEDS_FINITE_SPACE = ("BruteForceSampler", "GridSampler")  # genes are continuous
 NEEDS_SAMPLER = ("PartialFixedSampler",)
+SCALARIZE = ("scalarize", "weights")  # settings of ours; weights without scalarize are TPE's own
 OPERATORS = ("crossover", "mutation")  # settings that name a class of optuna.samplers.nsgaii
 N_PROBES = 2  # enough for samplers that fall back to random numbers at first to show what they lack
 
@@ -41,7 +43,8 @@ class OptunaSampler(Strategy):
     Args:
         sampler: Class name in ``optuna.samplers``, such as ``TPESampler``.
         settings: Keyword arguments of the class; ``crossover`` and ``mutation`` may be names of classes in
-            ``optuna.samplers.nsgaii``. The seed is derived from the run's.
+            ``optuna.samplers.nsgaii``. The seed is derived from the run's. Beside them ``scalarize`` (``worst``, or
+            ``sum`` with ``weights``) gives the sampler one number to maximise instead of all objectives.
 
     Raises:
         UnknownNameError: If there is no such sampler.
@@ -51,8 +54,12 @@ class OptunaSampler(Strategy):
 
     def __init__(self, problem: Problem, *, sampler: str, settings: Mapping[str, object]) -> None:
         cls = _sampler_class(sampler)
-        _check_settings(sampler, cls, settings)
-        self._problem, self._name, self._settings = problem, sampler, dict(settings)
+        self._scalar = _scalar(problem, settings)
+        self._n_values = problem.n_objectives if self._scalar is None else 1
+        self._problem, self._name, self._given = problem, sampler, dict(settings)
+        ours = () if self._scalar is None else SCALARIZE
+        self._settings = {name: value for name, value in settings.items() if name not in ours}
+        _check_settings(sampler, cls, self._settings)
         seed = int(problem.rng().integers(2**31))
         with _quiet():
             from optuna.distributions import FloatDistribution
@@ -83,7 +90,7 @@ class OptunaSampler(Strategy):
 
     @override
     def describe(self) -> str:
-        given = ", ".join(f"{name} {value}" for name, value in self._settings.items())
+        given = ", ".join(f"{name} {value}" for name, value in self._given.items())
         return f"Optuna {self._name}" + (f" ({given})" if given else "")
 
     def _tell(self, trial: Trial, genome: Genome) -> None:
@@ -92,10 +99,20 @@ class OptunaSampler(Strategy):
         number = self._pending.pop(genome)
         if number is None:
             number = self._enter(genome)
-        if trial.fitness is None or not np.isfinite(trial.fitness).all():
+        values = self._values(trial)
+        if values is None:
             self._study.tell(number, state=TrialState.FAIL)
         else:
-            self._study.tell(number, [float(value) for value in trial.fitness])
+            self._study.tell(number, values)
+
+    def _values(self, trial: Trial) -> list[float] | None:
+        """What the study maximises; None if the evaluation failed or a value is not finite."""
+        if self._scalar is not None:
+            value = self._scalar.value(trial)
+            return None if value is None else [value]
+        if trial.fitness is None or not np.isfinite(trial.fitness).all():
+            return None
+        return [float(value) for value in trial.fitness]
 
     def _enter(self, genome: Genome) -> int:
         """The number of a new trial with a genome that the sampler did not propose."""
@@ -109,7 +126,7 @@ class OptunaSampler(Strategy):
         return optuna.create_study(
             storage=optuna.storages.InMemoryStorage(),
             sampler=sampler,
-            directions=["maximize"] * self._problem.n_objectives,
+            directions=["maximize"] * self._n_values,
         )
 
     def _new_sampler(self, cls: Callable[..., object], seed: int) -> object:
@@ -126,7 +143,7 @@ class OptunaSampler(Strategy):
         try:
             study = self._new_study(self._new_sampler(cls, seed))
             for _ in range(N_PROBES):
-                study.tell(study.ask(self._genes), [0.0] * self._problem.n_objectives)
+                study.tell(study.ask(self._genes), [0.0] * self._n_values)
         except ImportError as error:
             raise ConfigError(
                 f"{self._name} needs a package that is not installed: {error}.",
@@ -136,9 +153,10 @@ class OptunaSampler(Strategy):
         except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
             raise ConfigError(
                 f"Optuna's {self._name} refuses this problem of {self._problem.dim} genes and "
-                f"{self._problem.n_objectives} objectives, or its settings: {error}",
+                f"{self._n_values} objectives, or its settings: {error}",
                 where=f"strategy: {PREFIX}{self._name}",
-                fix="Correct the setting that the message names, or choose another strategy.",
+                fix="Correct the setting that the message names, or choose another strategy"
+                + ("; a sampler for one objective needs `scalarize: worst`." if self._n_values > 1 else "."),
             ) from error
 
 
@@ -178,6 +196,13 @@ def _sampler_class(sampler: str) -> Callable[..., object]:
     return cls
 
 
+def _scalar(problem: Problem, settings: Mapping[str, object]) -> Scalar | None:
+    """What to maximise in place of the objectives; None if the sampler is told of all of them."""
+    if "scalarize" not in settings:
+        return None
+    return make_scalar(problem, settings["scalarize"], cast("Sequence[float] | None", settings.get("weights")))
+
+
 def _check_settings(sampler: str, cls: Callable[..., object], settings: Mapping[str, object]) -> None:
     """Refuse names that the sampler does not take, the seed, and numbers where it wants a function."""
     parameters = {name: p for name, p in inspect.signature(cls).parameters.items() if name != "seed"}
@@ -192,7 +217,7 @@ def _check_settings(sampler: str, cls: Callable[..., object], settings: Mapping[
             raise ConfigError(
                 f"Unknown setting {name!r} of {sampler}." + (f" Did you mean {hint!r}?" if hint else ""),
                 where=where,
-                fix=f"Use one of: {', '.join(sorted(parameters))}.",
+                fix=f"Use one of: {', '.join(sorted([*parameters, 'scalarize']))}.",
             )
         wants_function = "Callable" in str(parameters[name].annotation)
         if wants_function and value is not None and not callable(value):

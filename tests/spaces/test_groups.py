@@ -111,3 +111,20 @@ def test_a_range_is_two_finite_numbers_in_order(pair: tuple[float, ...]) -> None
 def test_a_range_of_whole_numbers_is_one_of_floats() -> None:
     assert ranges([0, 2]) == (0.0, 2.0)
     assert all(type(end) is float for end in ranges([0, 2]))
+
+
+@pytest.mark.parametrize(
+    ("unchanged", "labels", "boundaries"),
+    [
+        ({"1"}, ("0", "2", "3"), [0, 5, 10, 12]),  # joins what stands before it
+        ({"0", "3"}, ("1", "2"), [0, 5, 12]),  # at the start, what stands behind it
+        ({"0", "1", "2", "3"}, ("0", "1", "2", "3"), [0, 4, 5, 10, 12]),  # nothing to search: as if all changed
+    ],
+)
+def test_tensors_that_no_model_changes_have_no_group(
+    unchanged: set[str], labels: tuple[str, ...], boundaries: list[int]
+) -> None:
+    found = group_tensors(LAYOUT, lambda tensor: tensor.name, unchanged)
+    assert found.labels == labels
+    assert found.boundaries.tolist() == boundaries
+    assert found.group_of_segment.tolist() == list(range(len(labels)))

@@ -238,3 +238,12 @@ def test_is_quiet(capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRe
         strategy.tell([trial(0, p.genome, 1.0) for p in generation(strategy)])
     assert capsys.readouterr() == ("", "")
     assert not recwarn.list
+
+
+def test_the_worst_objective_is_lifted() -> None:
+    """Three objectives pull to three corners; lifting the worst leads to the point between them."""
+    strategy = CmaEs(problem(3, dim=3), scalarize="worst")
+    for number in range(400):
+        genome = strategy.ask(1)[0].genome
+        strategy.tell([Trial(number, genome, (), -np.array([np.sum((genome - row) ** 2) for row in np.eye(3)]))])
+    np.testing.assert_allclose(strategy.ask(1)[0].genome, np.full(3, 1 / 3), atol=0.05)

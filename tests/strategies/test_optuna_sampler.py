@@ -61,8 +61,9 @@ def test_bad_settings_are_refused(sampler: str, settings: dict[str, object], exp
 
 
 def test_a_sampler_for_one_objective_refuses_several() -> None:
-    with pytest.raises(ConfigError, match="2 objectives"):
+    with pytest.raises(ConfigError, match="2 objectives") as caught:
         OptunaSampler(TWO, sampler="CmaEsSampler", settings={})
+    assert "scalarize: worst" in caught.value.fix
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,3 +120,38 @@ def test_is_quiet_and_leaves_logging_as_it_was(
     assert not recwarn.list
     assert optuna.logging.get_verbosity() == logging.DEBUG
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def test_a_scalarisation_gives_a_sampler_one_number() -> None:
+    settings = {"scalarize": "worst", "n_startup_trials": 2}
+    strategy = OptunaSampler(TWO, sampler="TPESampler", settings=settings)
+    told = [Trial(i, np.full(3, 0.1 * i), (), np.array([0.25 * i, 0.5])) for i in range(3)]
+    strategy.tell([*told, Trial(3, np.full(3, 0.9), (), np.array([np.nan, 1.0])), Trial(4, np.full(3, 0.8))])
+    trials = strategy._study.trials
+    assert [t.values for t in trials[:3]] == [[0.0625], [0.25 + 0.25 * 0.375], [0.5 + 0.25 * 0.5]]
+    assert [t.state.name for t in trials[3:]] == ["FAIL", "FAIL"]
+    assert strategy.describe() == "Optuna TPESampler (scalarize worst, n_startup_trials 2)"
+    assert strategy.ask(1)[0].genome.shape == (3,)
+
+
+def test_a_weighted_sum_is_one_number_too() -> None:
+    settings = {"scalarize": "sum", "weights": [1.0, 3.0]}
+    strategy = OptunaSampler(TWO, sampler="TPESampler", settings=settings)
+    strategy.tell([Trial(0, np.full(3, 0.5), (), np.array([1.0, 2.0]))])
+    assert strategy._study.trials[0].values == [7.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"scalarize": "sum"}, "scalarize: worst"),
+        ({"scalarize": "wurst"}, "wurst"),
+        ({"scalarize": "worst", "weights": [1.0]}, "2 weights"),
+        ({"weights": [1.0, 1.0]}, "Python function"),  # a setting of TPE
+    ],
+)
+def test_bad_scalarisations_are_refused(settings: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        OptunaSampler(TWO, sampler="TPESampler", settings=settings)
+    assert expected in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 3
