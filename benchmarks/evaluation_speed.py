@@ -34,6 +34,7 @@ import torch
 from choice_tasks import save_tokenizer, write_task
 from llama_pool import SHAPES_135M, SHAPES_TINY, make_pool
 from report import parser, write_result
+from safetensors.torch import load_file, save_file
 
 from searcher.language.huggingface import HuggingFaceRunner
 from searcher.merge.engine import MergeEngine
@@ -83,6 +84,7 @@ class Bench:
         self.base, self.models = make_pool(pool or folder / "pool", 2, shape)
         for model in (self.base, *self.models):
             save_tokenizer(model, shape["vocab_size"])
+            scale_up_norms(model)
         found = open_pool(base=str(self.base), models=[str(m) for m in self.models], root=Path())
         self.engine = MergeEngine(found, dtype=dtype)
         self._generator = np.random.default_rng(0)
@@ -180,6 +182,16 @@ class Bench:
         path.write_text(json.dumps(config))
         command = [str(python.with_name("mergekit-yaml")), str(path), str(folder), "--quiet"]
         subprocess.run(command, check=True, capture_output=True)
+
+
+def scale_up_norms(folder: Path) -> None:
+    """Norm weights near 1 instead of 0, without which all tokens are about equally likely."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    for name, tensor in tensors.items():
+        if name.endswith("norm.weight") and float(tensor.mean()) < 0.5:
+            tensors[name] = tensor + 1
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def objective_of(task: Path, n_fewshot: int) -> LmEval:

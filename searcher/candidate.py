@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,25 @@ def beta_stderr(k: int, n: int) -> float:
     return float(np.sqrt((k + 1) * (n - k + 1) / ((n + 2) ** 2 * (n + 3))))
 
 
+@dataclass(frozen=True)
+class EarlyStop:
+    """Why and when the examples of a candidate were not all scored; its scores are estimates.
+
+    Args:
+        reason: ``race``: it could not reach the front; ``items``: its estimate from chosen items was behind the front.
+        scored: Number of search examples that were scored, by objective name.
+        rival: Number of the front member that beat it; after a race its scores are estimated from that one's.
+    """
+
+    reason: Literal["race", "items"]
+    scored: Mapping[str, int]
+    rival: int
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; its keys are the constructor's arguments."""
+        return {"reason": self.reason, "scored": dict(self.scored), "rival": self.rival}
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """All results of one candidate on one split of the examples.
@@ -111,6 +130,7 @@ class Evaluation:
         error: Error class of a failed evaluation, None if it succeeded.
         message: Detail of the failure.
         copied_from: Number of an earlier candidate with the same recipe whose scores these are.
+        stopped: Set if it was stopped early: scores are then estimates, and example scores nan where unscored.
     """
 
     candidate: int
@@ -120,6 +140,7 @@ class Evaluation:
     error: str | None = None
     message: str = ""
     copied_from: int | None = None
+    stopped: EarlyStop | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +153,9 @@ class Trial:
         parents: Candidate numbers.
         fitness: One value per objective, maximised, shape ``(n_objectives,)``; None if the evaluation failed.
         stderr: Shape ``(n_objectives,)``, nan where unknown; None if the evaluation failed.
-        example_scores: Per objective, per-example scores with the sign of the fitness, or None.
+        example_scores: Per objective, per-example scores with the sign of the fitness, or None; nan where unscored.
         error: Error class of a failed evaluation.
+        is_estimate: Whether it was stopped early, so that the fitness is an estimate from a part of the examples.
     """
 
     candidate: int
@@ -143,3 +165,4 @@ class Trial:
     stderr: NDArray[np.float64] | None = None
     example_scores: tuple[NDArray[np.float64] | None, ...] = ()
     error: str | None = None
+    is_estimate: bool = False

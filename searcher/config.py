@@ -90,10 +90,23 @@ class OutputSection(BaseModel):
 
 
 class RacingSection(BaseModel):
-    """Racing is not part of this version."""
+    """Candidates that cannot reach the front stop before all their examples are scored."""
 
     model_config = STRICT
-    enabled: Literal[False] = False
+    enabled: Annotated[bool, Field(description="Whether candidates race against the front.")] = False
+    error: Annotated[
+        float, Field(gt=0, lt=1, description="Probability that a candidate that would reach the front is stopped.")
+    ] = 0.05
+    block: Annotated[int, Field(ge=1, description="Examples between two looks, of the objective with most.")] = 32
+    margin: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="By how much a candidate must better the front to count as reaching it, as a share of the "
+            "range of an example's score.",
+        ),
+    ] = 0.0
 
 
 class LogSection(BaseModel):

@@ -15,6 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from searcher.candidate import Evaluation
+from searcher.front_file import stopped_early
 from searcher.history import History
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Progress:
         candidate = history.candidates[evaluation.candidate]
         scores = " ".join(f"{name}={score.value:.4g}" for name, score in evaluation.scores.items())
         what = f" ({candidate.name})" if candidate.name else ""
+        scores = f"stopped early, about {scores}" if evaluation.stopped else scores
         outcome = f"failed: {evaluation.error}" if evaluation.error else scores
         return (
             f"[{history.n_searched}/{self._budget or '?'}] candidate {evaluation.candidate}{what}: {outcome} | "
@@ -112,7 +114,8 @@ class Progress:
             last = evaluation.error or "" if score is None else f"{score.value:.4g}"
             table.add_row(escape(objective.name), *_best(history, i), escape(last))
         n_failed = sum(e.error is not None for e in history.evaluations.values())
-        table.caption = f"hypervolume {history.hypervolume:.5g}, {len(history.front)} on the front, {n_failed} failed"
+        caption = f"hypervolume {history.hypervolume:.5g}, {len(history.front)} on the front, {n_failed} failed"
+        table.caption = caption + (f", {_stopped(history)}" if history.n_stopped else "")
         return table
 
     def _eta(self, history: History) -> str:
@@ -122,6 +125,11 @@ class Progress:
             return f"{elapsed:.0f} s"
         left = elapsed / n_done * max(self._budget - history.n_searched, 0)
         return f"{_duration(elapsed)} elapsed, {_duration(left)} left"
+
+
+def _stopped(history: History) -> str:
+    """How many candidates were stopped early and what that saved."""
+    return stopped_early(history.n_stopped, history.examples_scored, history.examples_saved)
 
 
 def _best(history: History, i: int) -> tuple[str, str, str]:
@@ -173,9 +181,14 @@ def front_table(
     for row in points:
         what = "\n".join(row["tags"]) or row["origin"]
         table.add_row(str(row["candidate"]), escape(what), *_cells(row, names, with_stderr, with_search))
+    notes = []
     if len(points) < len(record["points"]):
         n_more = len(record["points"]) - len(points)
-        table.caption = f"and {n_more} more points: `searcher front RUN` or the report show them"
+        notes.append(f"and {n_more} more points: `searcher front RUN` or the report show them")
+    if record.get("stopped_early"):
+        counts = (record[key] for key in ("stopped_early", "example_evaluations", "example_evaluations_saved"))
+        notes.append(stopped_early(*counts))
+    table.caption = "\n".join(notes) or None
     return table
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
-from searcher.candidate import SPLITS, Candidate, Evaluation, Score, Split
+from searcher.candidate import SPLITS, Candidate, EarlyStop, Evaluation, Score, Split
 from searcher.errors import CandidateError, SearcherError
 from searcher.isolation import isolated
 from searcher.merge.live_model import LiveModel
+from searcher.raced_scores import RacedScores, find_race
+from searcher.racing.race import RaceSettings, Rival
 from searcher.recipe import Recipe
+
+Scores: TypeAlias = dict[str, Score]
 
 
 class Scorer(Protocol):
@@ -65,35 +69,72 @@ class Evaluator:
         Raises:
             SearcherError: If the fault is not the candidate's: a damaged pool or a wrong config.
         """
+        return self._attempt(candidate, split, lambda model: (self._full(model, split), None))
+
+    def race(self, candidate: Candidate, rivals: Sequence[Rival], settings: RaceSettings) -> Evaluation:
+        """Score a candidate on the search examples in blocks, until it surely cannot join these front members.
+
+        One that is not stopped has the scores that :meth:`evaluate` gives.
+
+        Raises:
+            SearcherError: If the fault is not the candidate's.
+        """
+        return self._attempt(candidate, "search", lambda model: self._raced(model, rivals, settings))
+
+    def _attempt(
+        self, candidate: Candidate, split: Split, score: Callable[[LiveModel], tuple[Scores, EarlyStop | None]]
+    ) -> Evaluation:
         started = time.perf_counter()
-        error, message, scores = None, "", {}
+        error, message = None, ""
+        scores: Scores = {}
+        stopped: EarlyStop | None = None
         try:
             model = self._engine.build(candidate.recipe)
             _check_weights(model)
-            scores = {o.name: self._score(o, model, split) for o in self._objectives if _has(o, split)}
+            scores, stopped = score(model)
         except SearcherError:
             raise
         except CandidateError as failure:
-            error, message, scores = failure.error_class, str(failure), {}
+            error, message = failure.error_class, str(failure)
         except MemoryError as failure:
-            error, message, scores = "OutOfMemory", str(failure) or "host memory", {}
+            error, message = "OutOfMemory", str(failure) or "host memory"
         except KeyboardInterrupt:
             raise
         except BaseException as failure:  # noqa: BLE001 - the run must survive whatever one candidate does
             kind = type(failure).__name__
-            error = "OutOfMemory" if kind == "OutOfMemoryError" else kind
-            message, scores = str(failure), {}
+            error, message = "OutOfMemory" if kind == "OutOfMemoryError" else kind, str(failure)
         seconds = time.perf_counter() - started
-        return Evaluation(candidate.number, split, scores, seconds, error, _printable(message))
+        return Evaluation(candidate.number, split, scores, seconds, error, _printable(message), stopped=stopped)
 
-    def _score(self, objective: Scorer, model: LiveModel, split: Split) -> Score:
-        examples = objective.splits.get(split)
+    def _full(self, model: LiveModel, split: Split) -> Scores:
+        return {o.name: self._score(o, model, o.splits.get(split)) for o in self._objectives if _has(o, split)}
+
+    def _raced(
+        self, model: LiveModel, rivals: Sequence[Rival], settings: RaceSettings
+    ) -> tuple[Scores, EarlyStop | None]:
+        race, lanes = find_race(self._objectives, rivals, settings)
+        if race is None:
+            return self._full(model, "search"), None
+        raced = RacedScores(race, lanes, lambda objective, examples: self._apply(objective, model, examples))
+        for objective in self._objectives:  # what cannot race goes first: every rival it excludes shortens the race
+            if objective.name not in raced.names and _has(objective, "search"):
+                raced.whole[objective.name] = self._score(objective, model, objective.splits.get("search"))
+        scores, stopped = raced.run()
+        return {o.name: _checked(o.name, scores[o.name]) for o in self._objectives if o.name in scores}, stopped
+
+    def _score(self, objective: Scorer, model: LiveModel, examples: slice | None) -> Score:
+        return _checked(objective.name, self._apply(objective, model, examples))
+
+    def _apply(self, objective: Scorer, model: LiveModel, examples: slice | None) -> Score:
         with isolated(model, objective.name):
-            score = objective.evaluate(model, examples, self._seed)
-        if not math.isfinite(score.value) or math.isinf(score.stderr):
-            found = f"{score.value} with standard error {score.stderr}"
-            raise CandidateError("NonFiniteScore", f"Objective {objective.name!r} returned {found}.")
-        return score
+            return objective.evaluate(model, examples, self._seed)
+
+
+def _checked(name: str, score: Score) -> Score:
+    if not math.isfinite(score.value) or math.isinf(score.stderr):
+        found = f"{score.value} with standard error {score.stderr}"
+        raise CandidateError("NonFiniteScore", f"Objective {name!r} returned {found}.")
+    return score
 
 
 def _printable(message: str) -> str:

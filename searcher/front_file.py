@@ -55,7 +55,14 @@ def find_point(history: History, point: str | int) -> int:
     text = str(point)
     if text.isascii() and text.isdecimal() and len(text) < MAX_DIGITS:
         if history.fitness(int(text)) is None:
-            raise _no_point(text, "it has no scores in this run", numbers)
+            found = history.evaluations.get((int(text), "search"))
+            is_estimate = found is not None and found.stopped is not None
+            reason = (
+                "it was stopped early, so that its scores are estimates"
+                if is_estimate
+                else "it has no scores in this run"
+            )
+            raise _no_point(text, reason, numbers)
         return int(text)
     tags = {tag: number for number, found in tags_of(history, numbers).items() for tag in found}
     if text not in tags:
@@ -82,11 +89,20 @@ def front_record(history: History) -> dict[str, Any]:
     return {
         "objectives": [{"name": o.name, "direction": o.direction, "unit": o.unit} for o in history.objectives],
         "evaluations": history.n_searched,
+        "stopped_early": history.n_stopped,
+        "example_evaluations": history.examples_scored,
+        "example_evaluations_saved": history.examples_saved,
         "hypervolume": _json(history.hypervolume),
         "reference_point": [r + 0.0 for r in reference],
         "baselines": [_baseline(history, c.number, c.name) for c in history.baselines()],
         "points": [_point(history, number, tags[number]) for number in numbers],
     }
+
+
+def stopped_early(n_stopped: int, n_scored: int, n_saved: int) -> str:
+    """A line on how many candidates were stopped early and which part of the example evaluations that saved."""
+    share = n_saved / max(n_scored + n_saved, 1)
+    return f"{n_stopped} stopped early, saving {n_saved} of {n_scored + n_saved} example evaluations ({share:.0%})"
 
 
 def _baseline(history: History, number: int, name: str) -> dict[str, Any]:

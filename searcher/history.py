@@ -76,6 +76,8 @@ class History:
         known = [_known_reference(o) for o in objectives]
         self._reference = None if any(r is None for r in known) else np.array(known, dtype=np.float64)
         self.n_searched = 0
+        self.n_stopped = 0  # candidates stopped early, copies of them not included
+        self.examples_scored = self.examples_saved = 0  # search examples over all objectives
 
     @classmethod
     def of(
@@ -102,11 +104,24 @@ class History:
             return False
         self.n_searched += 1
         self._by_digest.setdefault(self.candidates[evaluation.candidate].recipe.digest, evaluation.candidate)
-        if evaluation.error is None:
+        self._count_examples(evaluation)
+        is_whole = evaluation.error is None and evaluation.stopped is None
+        if is_whole:
             self._fitness[evaluation.candidate] = self.fitness_of(evaluation)
         if self._reference is None:
             return self._open_front()
-        return evaluation.error is None and self._enter(evaluation.candidate)
+        return is_whole and self._enter(evaluation.candidate)
+
+    def _count_examples(self, evaluation: Evaluation) -> None:
+        """Example evaluations of the search; failures, which may happen at any of them, count for nothing."""
+        if evaluation.copied_from is None and evaluation.error is None:
+            saved = 0
+            if evaluation.stopped is not None:
+                whole = {o.name: o.n_examples.get("search", 0) for o in self.objectives}
+                saved = sum(whole[name] - n for name, n in evaluation.stopped.scored.items())
+                self.n_stopped += 1
+            self.examples_saved += saved
+            self.examples_scored += sum(o.n_examples.get("search", 0) for o in self.objectives) - saved
 
     def fitness_of(self, evaluation: Evaluation) -> NDArray[np.float64]:
         """Signed scores, shape ``(n_objectives,)``; nan where an objective has no score in this split."""
@@ -114,7 +129,7 @@ class History:
         return np.asarray(self.signs * np.array(values), dtype=np.float64)
 
     def fitness(self, candidate: int) -> NDArray[np.float64] | None:
-        """Search fitness of a candidate, or None if it failed or has not been evaluated."""
+        """Search fitness of a candidate, or None if it failed, was stopped early or has not been evaluated."""
         return self._fitness.get(candidate)
 
     def earlier(self, digest: str) -> int | None:
@@ -151,7 +166,8 @@ class History:
         stderr = np.array([evaluation.scores[o.name].stderr for o in self.objectives])
         found = [(o.sign, (examples or {}).get(o.name)) for o in self.objectives]
         signed = tuple(None if values is None else sign * values for sign, values in found)
-        return Trial(candidate, known.genome, known.parents, self._fitness[candidate].copy(), stderr, signed)
+        fitness, is_estimate = self.fitness_of(evaluation), evaluation.stopped is not None
+        return Trial(candidate, known.genome, known.parents, fitness, stderr, signed, is_estimate=is_estimate)
 
     def baselines(self) -> list[Candidate]:
         """The baseline candidates, by number."""

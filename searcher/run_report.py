@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from searcher.candidate import Candidate, Evaluation, Split
-from searcher.front_file import tags_of
+from searcher.front_file import stopped_early, tags_of
 from searcher.history import History
 from searcher.multi_objective.hypervolume import hypervolume
 from searcher.pool.layout import TensorEntry
@@ -52,7 +52,7 @@ def report_data(
         strategy=header["strategy"],
         space=header["space"],
         operator=config["operator"]["name"] + (f" ({fixed})" if fixed else ""),
-        budget=", ".join(f"{v:g} {k}" for k, v in header["budget"].items() if v is not None and k != "errors"),
+        budget=_budget(header["budget"], history),
         config=_yaml(config),
         packages=header["versions"],
         hashes={**header["hashes"], **header["data_hashes"]},
@@ -71,6 +71,13 @@ def report_data(
         exports=tuple(exports),
         warnings=tuple(warnings),
     )
+
+
+def _budget(budget: Mapping[str, Any], history: History) -> str:
+    parts = [f"{v:g} {k}" for k, v in budget.items() if v is not None and k != "errors"]
+    if history.n_stopped:
+        parts.append(stopped_early(history.n_stopped, history.examples_scored, history.examples_saved))
+    return ", ".join(parts)
 
 
 def _shown(folder: Path, root: Path) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from searcher.errors import PoolError, RunError
 from searcher.executor.base import EXECUTORS
 from searcher.front_file import write_front
 from searcher.history import History, ObjectiveInfo
+from searcher.racing.race import RaceSettings
 from searcher.sqlite_storage import SqliteStorage
 from searcher.strategies.base import Strategy
-from searcher.study import Budget, Listener, Study
+from searcher.study import Budget, Listener, RaceOne, Study
 
 
 def run_folder(config: Config) -> Path:
@@ -117,6 +119,7 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
         hours_before=header.get("elapsed", 0.0) / 3600,
         listeners=[FrontWriter(folder), log, *listeners],
         wants_examples=strategy.wants_examples,
+        race=_race(parts),
     )
     for warning in [*header["warnings"], *version_notes(header)]:
         _emit((log, *listeners), "warning", message=warning)
@@ -133,6 +136,14 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
     if len(history.evaluations) > n_before:
         _note_session(storage, strategy, started)
     return history
+
+
+def _race(parts: Parts) -> RaceOne | None:
+    """How candidates race, if the config lets them."""
+    racing = parts.config.racing
+    if not racing.enabled:
+        return None
+    return partial(parts.evaluator.race, settings=RaceSettings(racing.error, racing.block, racing.margin))
 
 
 def _emit(listeners: Sequence[Listener], event: str, **fields: object) -> None:
@@ -205,6 +216,8 @@ def _evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
         record |= {"error": evaluation.error, "message": evaluation.message}
     if evaluation.copied_from is not None:
         record["copied_from"] = evaluation.copied_from
+    if evaluation.stopped is not None:
+        record["stopped"] = evaluation.stopped.to_json()
     return record
 
 
@@ -226,7 +239,8 @@ def _write_config(folder: Path, header: Mapping[str, Any]) -> None:
 def _check_same(config: Config, header: Mapping[str, Any], folder: Path) -> None:
     """Refuse to continue a run with another config; budget and output may differ."""
     ignored = {"run", "budget", "output"}
-    old = {k: v for k, v in header["config"].items() if k not in ignored}
+    recorded = stored_config(header, folder).resolved()  # settings that are newer than the run have their defaults
+    old = {k: v for k, v in recorded.items() if k not in ignored}
     new = {k: v for k, v in config.resolved().items() if k not in ignored}
     if old == new:
         return

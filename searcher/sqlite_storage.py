@@ -23,14 +23,15 @@ import numpy as np
 from typing_extensions import override
 
 from searcher.atomic import sweep_temporaries, write_atomically
-from searcher.candidate import Candidate, Evaluation, Origin, Score, Split
+from searcher.candidate import Candidate, EarlyStop, Evaluation, Origin, Score, Split
 from searcher.disk_errors import damaged, database_error, file_error
 from searcher.errors import RunError
 from searcher.recipe import Recipe
 from searcher.run_lock import take_lock
 from searcher.storage import Event, RunStorage, recorded_twice
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2 added evaluations.stopped; a folder of schema 1 is read as it is and brought to 2 by a writer
+_READABLE = (1, 2)
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS header (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -40,7 +41,7 @@ CREATE TABLE IF NOT EXISTS candidates (
 CREATE TABLE IF NOT EXISTS evaluations (
     id INTEGER PRIMARY KEY, candidate INTEGER NOT NULL REFERENCES candidates(number), split TEXT NOT NULL,
     scores TEXT NOT NULL, seconds REAL NOT NULL, error TEXT, message TEXT NOT NULL, copied_from INTEGER,
-    UNIQUE (candidate, split));
+    stopped TEXT, UNIQUE (candidate, split));
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, candidate INTEGER NOT NULL, requested INTEGER NOT NULL,
     count INTEGER NOT NULL);
@@ -48,8 +49,8 @@ CREATE TABLE IF NOT EXISTS leases (role TEXT PRIMARY KEY, pid INTEGER NOT NULL, 
 """
 _INSERT_EVENT = "INSERT INTO events (kind, candidate, requested, count) VALUES (?, ?, ?, ?)"
 _INSERT_EVALUATION = (
-    "INSERT INTO evaluations (candidate, split, scores, seconds, error, message, copied_from) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO evaluations (candidate, split, scores, seconds, error, message, copied_from, stopped) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -68,7 +69,7 @@ class SqliteStorage(RunStorage, AbstractContextManager["SqliteStorage"]):
         self.folder = folder
         self._path = folder / "run.db"
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
-        self._has_tables = False
+        self._has_tables = self._has_stopped = False
         self._lock = self._prepare() if write else None
         if not write and not self._path.is_file():
             raise RunError(
@@ -84,6 +85,20 @@ class SqliteStorage(RunStorage, AbstractContextManager["SqliteStorage"]):
             self._release()
             raise
         self._check_version()
+        if write and not self._has_stopped:
+            self._upgrade()
+
+    def _upgrade(self) -> None:
+        """Bring a folder of schema 1 to 2, in one transaction."""
+        self._commit(
+            [
+                ("ALTER TABLE evaluations ADD COLUMN stopped TEXT", ()),
+                ("UPDATE header SET value = ? WHERE key = 'schema'", (json.dumps(SCHEMA_VERSION),)),
+            ]
+        )
+        self._has_stopped = True
+        if "schema" in self.header:
+            self.header["schema"] = SCHEMA_VERSION
 
     def _prepare(self) -> Any:  # noqa: ANN401 - a filelock lock
         """Make the folder, lock it, remove what killed processes left."""
@@ -99,16 +114,19 @@ class SqliteStorage(RunStorage, AbstractContextManager["SqliteStorage"]):
     def _read_header(self) -> dict[str, Any]:
         tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master").fetchall()}
         self._has_tables = "events" in tables
+        columns = self._db.execute("SELECT name FROM pragma_table_info('evaluations')").fetchall()
+        self._has_stopped = ("stopped",) in columns  # schema 1 had no such column
         if not self._has_tables:  # a writer has only just made the file
             return {}
         return {key: json.loads(value) for key, value in self._db.execute("SELECT key, value FROM header").fetchall()}
 
     def _check_version(self) -> None:
         version = self.header.get("schema", SCHEMA_VERSION)
-        if version != SCHEMA_VERSION:
+        if version not in _READABLE:
             self.close()
+            known = " and ".join(map(str, _READABLE))
             raise RunError(
-                f"This run was written with storage schema {version}, but this version reads {SCHEMA_VERSION}.",
+                f"This run was written with storage schema {version}, but this version reads {known}.",
                 where=str(self._path),
                 fix="Open it with the searcher version named in its header, or start a new run.",
             )
@@ -152,6 +170,7 @@ class SqliteStorage(RunStorage, AbstractContextManager["SqliteStorage"]):
             evaluation.error,
             evaluation.message,
             evaluation.copied_from,
+            None if evaluation.stopped is None else json.dumps(evaluation.stopped.to_json()),
         )
         statements = [*self._pending, (_INSERT_EVALUATION, row)]
         if told:
@@ -213,7 +232,8 @@ class SqliteStorage(RunStorage, AbstractContextManager["SqliteStorage"]):
 
     @override
     def evaluations(self) -> Iterator[Evaluation]:
-        query = "SELECT candidate, split, scores, seconds, error, message, copied_from FROM evaluations ORDER BY id"
+        columns = "candidate, split, scores, seconds, error, message, copied_from"
+        query = f"SELECT {columns}, {'stopped' if self._has_stopped else 'NULL'} FROM evaluations ORDER BY id"
         with self._explained():
             rows = self._db.execute(query).fetchall() if self._has_tables else []
             found = [
@@ -225,8 +245,9 @@ class SqliteStorage(RunStorage, AbstractContextManager["SqliteStorage"]):
                     error,
                     message,
                     copied_from,
+                    None if stopped is None else EarlyStop(**json.loads(stopped)),
                 )
-                for candidate, split, scores, seconds, error, message, copied_from in rows
+                for candidate, split, scores, seconds, error, message, copied_from, stopped in rows
             ]
         return iter(found)
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from searcher.candidate import Candidate, Evaluation, Genome, Origin, Proposal, Split, Trial
+from searcher.candidate import Candidate, Evaluation, Genome, Origin, Proposal, Score, Split, Trial
 from searcher.errors import ErrorBudgetExceeded, RunError
 from searcher.history import History, ObjectiveInfo
 from searcher.multi_objective.dominance import non_dominated
+from searcher.racing.race import Rival
 from searcher.recipe import Recipe
 from searcher.storage import RunStorage
 
@@ -28,6 +29,9 @@ FIRST = 5  # a run whose first evaluations all fail has a fault that no search w
 
 Listener: TypeAlias = Callable[[str, Mapping[str, Any]], None]
 """Called with an event name and its fields: start, evaluated, rescored, front, finished."""
+
+RaceOne: TypeAlias = Callable[[Candidate, Sequence[Rival]], Evaluation]
+"""Scores a candidate on the search examples until it surely cannot join these front members."""
 
 
 class SupportsSpace(Protocol):
@@ -102,6 +106,7 @@ class Study:
         listeners: Told of every step; they cannot change the run.
         wants_examples: Whether the strategy uses per-example scores.
         hours_before: Wall time of earlier sessions of the run.
+        race: Scores the strategy's candidates against the front; None scores everything in full.
     """
 
     def __init__(
@@ -118,6 +123,7 @@ class Study:
         listeners: Sequence[Listener] = (),
         wants_examples: bool = False,
         hours_before: float = 0.0,
+        race: RaceOne | None = None,
     ) -> None:
         self.history = History.of(objectives, storage.candidates(), storage.evaluations())
         self._space, self._strategy, self._evaluator = space, strategy, evaluator
@@ -130,6 +136,7 @@ class Study:
         recorded = [e.error is not None for e in self.history.evaluations.values() if e.split == "search"]
         self._recent: deque[bool] = deque(recorded, maxlen=WINDOW)
         self._hours_before = hours_before
+        self._race, self._rivals = race, dict[int, Rival]()
         self._started = time.monotonic()
 
     def run(self) -> History:
@@ -247,11 +254,21 @@ class Study:
             self._count_failure(evaluation)
 
     def _score_once(self, candidate: Candidate) -> Evaluation:
-        """Scores of a candidate; those of an identical recipe are copied."""
+        """Scores of a candidate; those of an identical recipe are copied. Only the strategy's candidates race."""
         earlier = self.history.earlier(candidate.recipe.digest)
-        if earlier is None:
+        if earlier is not None:
+            return _copy(self.history.evaluations[earlier, "search"], candidate.number)
+        if self._race is None or candidate.origin != "strategy":
             return self._evaluator.evaluate(candidate, "search")
-        return _copy(self.history.evaluations[earlier, "search"], candidate.number)
+        front = self.history.front
+        self._rivals = {n: self._rivals.get(n) or self._rival(n) for n in front}  # kept in memory for the front only
+        return self._race(candidate, list(self._rivals.values()))
+
+    def _rival(self, number: int) -> Rival:
+        """A front member with its example scores, read back from the storage."""
+        examples = self._storage.examples(self._source_of(number), "search")
+        scores = self.history.evaluations[number, "search"].scores
+        return Rival(number, {n: Score(s.value, s.stderr, examples.get(n)) for n, s in scores.items()})
 
     def _rescore(self) -> None:
         """Score the leading candidates on the select examples, then what is reported on the held-out ones, once."""
@@ -319,9 +336,7 @@ class Study:
 
 def _copy(evaluation: Evaluation, number: int) -> Evaluation:
     source = evaluation.candidate if evaluation.copied_from is None else evaluation.copied_from
-    return Evaluation(
-        number, evaluation.split, evaluation.scores, 0.0, evaluation.error, evaluation.message, copied_from=source
-    )
+    return replace(evaluation, candidate=number, seconds=0.0, copied_from=source)
 
 
 def _same(proposal: Proposal, candidate: Candidate) -> bool:

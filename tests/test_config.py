@@ -54,7 +54,10 @@ MISTAKES: dict[str, tuple[str, str, str, int, str]] = {
     "remote code": ("  base: base", "  trust_remote_code: true\n  base: base", "not allowed", 4, "False"),
     "loader": ("  base: base", "  loader: pickle\n  base: base", "'loader'", 4, "python:"),
     "space by": ("by: [block]", "by: [blocks]", "'by'", 7, ""),
-    "racing": ("seed: 3", "racing: {enabled: true}", "'enabled' has a value that is not allowed", 2, "False"),
+    "racing without error": ("seed: 3", "racing: {enabled: true, error: 0}", "'error' has a wrong value", 2, "Change"),
+    "racing without block": ("seed: 3", "racing: {enabled: true, block: 0}", "'block' has a wrong value", 2, "Change"),
+    "racing with a wide margin": ("seed: 3", "racing: {margin: 1}", "'margin' has a wrong value", 2, "Change"),
+    "racing misspelt": ("seed: 3", "racing: {enable: true}", "Unknown key 'enable'", 2, "enabled"),
     "list for mapping": ("budget: {evaluations: 20, hours: 2}", "budget: [20]", "'budget'", 12, ""),
 }
 

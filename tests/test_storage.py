@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from searcher.candidate import Candidate, Evaluation, Score
+from searcher.candidate import Candidate, EarlyStop, Evaluation, Score
 from searcher.errors import RunError
 from searcher.recipe import Recipe
 from searcher.sqlite_storage import SqliteStorage
@@ -57,6 +57,15 @@ def test_round_trip(storage: RunStorage) -> None:
     assert list(storage.events()) == [Event("ask", 1, 3, 1), Event("tell", 1, list(storage.events())[1].requested, 1)]
     np.testing.assert_array_equal(storage.examples(0, "search")["x"], [0.0, 1.0, math.nan])
     assert storage.examples(1, "search") == {}
+
+
+def test_an_early_stop_round_trips(storage: RunStorage) -> None:
+    stop = EarlyStop("race", {"x": 2, "ünï": 0}, 4)
+    storage.record([Candidate(0, RECIPE)])
+    storage.append(Evaluation(0, "search", {"x": Score(0.5, 0.1, np.array([0.0, 1.0, math.nan]))}, stopped=stop))
+    [found] = storage.evaluations()
+    assert found.stopped == stop
+    np.testing.assert_array_equal(storage.examples(0, "search")["x"], [0.0, 1.0, math.nan])
 
 
 def test_one_evaluation_per_split(storage: RunStorage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.testing import assert_allclose
 
 from searcher.language.requests import Continuation, Scored
 from searcher.merge.live_model import LiveModel
+from tests.language.tiny_llama import VOCABULARY
 
 TOLERANCE = 1e-4  # nats
 
@@ -33,3 +35,22 @@ def assert_same(found: Scored, expected: Scored, tolerance: float = TOLERANCE) -
     assert_allclose(found.log_probability, expected.log_probability, rtol=0, atol=tolerance)
     assert found.greedy.tolist() == expected.greedy.tolist()
     assert found.n_tokens.tolist() == expected.n_tokens.tolist()
+
+
+def live(module: Any) -> LiveModel:
+    """A live model of any module, without an engine."""
+    return LiveModel(module.eval(), next(module.parameters()).detach())
+
+
+def multiple_choice(n: int, *, n_shared: int = 60, seed: int = 0, vocabulary: int = VOCABULARY) -> list[Continuation]:
+    """Questions with four answers after the same examples."""
+    rng = np.random.default_rng(seed)
+
+    def some(size: int) -> tuple[int, ...]:
+        return tuple(rng.integers(3, vocabulary, size).tolist())
+
+    shared, found = some(n_shared), []
+    for _ in range(n):
+        question = shared + some(int(rng.integers(5, 30)))
+        found += [Continuation(question, some(int(rng.integers(1, 6)))) for _ in range(4)]
+    return found
