@@ -77,6 +77,15 @@ class TensorFacts:
     n_blocks: int = 0
 
     @cached_property
+    def _grams(self) -> dict[tuple[str, bool, str | None], NDArray[np.float64]]:
+        """What was asked for; facts of sources in memory serve thousands of candidates."""
+        return {}
+
+    @cached_property
+    def _cut_rows(self) -> dict[tuple[tuple[int, ...], ...], CutRow]:
+        return {}
+
+    @cached_property
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
@@ -115,8 +124,13 @@ class TensorFacts:
             axis: None for whole tensors (R = 1); ``last``: one row per vector along the last axis; ``first``: one
                 per vector along the first axis (columns of a matrix).
         """
-        gram = self.tables.get(f"gram {axis}", self.models, self.name, lambda: self._gram(axis))
-        return gram.deltas() if of == "deltas" else gram.weights(with_base=with_base)
+        key = (of, with_base, axis)
+        found = self._grams.get(key)
+        if found is None:
+            gram = self.tables.get(f"gram {axis}", self.models, self.name, lambda: self._gram(axis))
+            found = gram.deltas() if of == "deltas" else gram.weights(with_base=with_base)
+            self._grams[key] = found
+        return found
 
     def _gram(self, axis: Literal["last", "first"] | None) -> Gram:
         from searcher.merge.tables.gram import Gram
@@ -147,11 +161,11 @@ class TensorFacts:
         Returns:
             ``low`` and ``last_tie`` of each cut, shape (1, K') each; not to be changed.
         """
-        known: dict[tuple[tuple[int, ...], ...], CutRow] = self.tables.get("cut rows", self.models, self.name, dict)
+        known = self._cut_rows
         row = known.get((models, kept))
         if row is None:
             if len(known) >= CUTS_KEPT:
-                known.clear()
+                known.clear()  # the density is searched: it will not come again
             cuts = [self._magnitudes(k).cut(n) for k, n in zip(models, kept, strict=True)]
             row = np.array([[c.low for c in cuts]], np.float32), np.array([[c.last_tie for c in cuts]], np.uint32)
             known[models, kept] = row

@@ -76,5 +76,6 @@ def cosine(gram: NDArray[np.float64]) -> float:
     Args:
         gram: Their inner products, shape (2, 2) or larger.
     """
-    norms = math.sqrt(max(0.0, gram[0, 0])) * math.sqrt(max(0.0, gram[1, 1]))  # rounding may make a zero negative
-    return max(-1.0, min(1.0, float(gram[0, 1]) / norms)) if norms > 0.0 else 1.0
+    (first, product), (_, second) = gram[:2, :2].tolist()
+    norms = math.sqrt(max(0.0, first)) * math.sqrt(max(0.0, second))  # rounding may make a zero negative
+    return max(-1.0, min(1.0, product / norms)) if norms > 0.0 else 1.0
