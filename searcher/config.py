@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from searcher.components import STRICT, settings_model
 from searcher.config_errors import explain
+from searcher.config_sections import BudgetSection, LogSection, OutputSection, RacingSection
 from searcher.errors import ConfigError, nearest
 from searcher.executor.base import EXECUTORS
 from searcher.objectives.base import OBJECTIVES
@@ -68,54 +69,6 @@ class PoolSection(BaseModel):
         ),
     ] = "auto"
     trust_remote_code: Annotated[Literal[False], Field(description="Code from model folders is never run.")] = False
-
-
-class BudgetSection(BaseModel):
-    """When a run ends."""
-
-    model_config = STRICT
-    evaluations: Annotated[int | None, Field(ge=1, description="Candidates, baselines included.")] = None
-    hours: Annotated[float | None, Field(gt=0, description="Wall time, earlier sessions included.")] = None
-    errors: Annotated[float, Field(ge=0, le=1, description="Fraction of the last 50 evaluations that may fail.")] = 0.2
-
-
-class OutputSection(BaseModel):
-    """What is exported when the search ends."""
-
-    model_config = STRICT
-    export: Annotated[
-        list[str | int], Field(description="Points: knee, balanced, best:OBJECTIVE, target or a number.")
-    ] = []
-    formats: Annotated[list[Literal["hf", "lora", "mergekit", "recipe"]], Field(min_length=1)] = ["hf"]
-
-
-class RacingSection(BaseModel):
-    """Candidates that cannot reach the front stop before all their examples are scored."""
-
-    model_config = STRICT
-    enabled: Annotated[bool, Field(description="Whether candidates race against the front.")] = False
-    error: Annotated[
-        float, Field(gt=0, lt=1, description="Probability that a candidate that would reach the front is stopped.")
-    ] = 0.05
-    block: Annotated[int, Field(ge=1, description="Examples between two looks, of the objective with most.")] = 32
-    margin: Annotated[
-        float,
-        Field(
-            ge=0,
-            lt=1,
-            description="By how much a candidate must better the front to count as reaching it, as a share of the "
-            "range of an example's score.",
-        ),
-    ] = 0.0
-
-
-class LogSection(BaseModel):
-    """External loggers are not part of this version; log.jsonl is always written."""
-
-    model_config = STRICT
-    tensorboard: Literal[False] = False
-    wandb: Literal[False] = False
-    mlflow: Literal[False] = False
 
 
 class Config(BaseModel):

@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from searcher.multi_objective.dominance import non_dominated
 from searcher.racing.race import Rival
 from searcher.recipe import Recipe
 from searcher.storage import RunStorage
+from searcher.study_parts import SupportsEvaluator, SupportsExecutor, SupportsSpace, SupportsStrategy
 
 MAX_SEEDS = 4  # re-expressed baselines cost evaluations; the best few carry the information
 WINDOW = 50  # evaluations over which failures are counted
@@ -32,48 +33,6 @@ Listener: TypeAlias = Callable[[str, Mapping[str, Any]], None]
 
 RaceOne: TypeAlias = Callable[[Candidate, Sequence[Rival]], Evaluation]
 """Scores a candidate on the search examples until it surely cannot join these front members."""
-
-
-class SupportsSpace(Protocol):
-    """What a study needs of a space."""
-
-    def decode(self, genome: Genome, parents: Sequence[Recipe] = ()) -> Recipe:
-        """Genome to recipe."""
-
-    def encode(self, recipe: Recipe) -> Genome | None:
-        """Recipe to genome."""
-
-
-class SupportsStrategy(Protocol):
-    """What a study needs of a strategy."""
-
-    def ask(self, n: int) -> list[Proposal]:
-        """Proposals."""
-
-    def tell(self, trials: Sequence[Trial]) -> None:
-        """Results."""
-
-
-class SupportsEvaluator(Protocol):
-    """What a study needs of an evaluator."""
-
-    @property
-    def splits(self) -> tuple[Split, ...]:
-        """Splits that can be scored."""
-
-    def evaluate(self, candidate: Candidate, split: Split = "search") -> Evaluation:
-        """Score a candidate."""
-
-
-class SupportsExecutor(Protocol):
-    """What a study needs of an executor."""
-
-    @property
-    def capacity(self) -> int:
-        """Candidates at once."""
-
-    def map(self, evaluate: Callable[[Candidate], Evaluation], candidates: Sequence[Candidate]) -> Any:  # noqa: ANN401
-        """Evaluate them, yielding in order of completion."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def test_a_point_outside_the_space_has_no_genome() -> None:
     assert record(genome={})["genome"] == {}
 
 
-@pytest.mark.parametrize("run", ["/home/someone/runs/quickstart", "C:\\runs\\quickstart", "/srv/quickstart/"])
+@pytest.mark.parametrize("run", ["/data/someone/runs/quickstart", "C:\\runs\\quickstart", "/srv/quickstart/"])
 def test_a_path_of_the_run_is_cut_to_its_name(run: str) -> None:
     assert record(run=run)["run"] == "quickstart"
 

@@ -1,0 +1,57 @@
+"""Sections of config.yaml whose keys are the same whatever components are used."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from searcher.components import STRICT
+
+
+class BudgetSection(BaseModel):
+    """When a run ends."""
+
+    model_config = STRICT
+    evaluations: Annotated[int | None, Field(ge=1, description="Candidates, baselines included.")] = None
+    hours: Annotated[float | None, Field(gt=0, description="Wall time, earlier sessions included.")] = None
+    errors: Annotated[float, Field(ge=0, le=1, description="Fraction of the last 50 evaluations that may fail.")] = 0.2
+
+
+class OutputSection(BaseModel):
+    """What is exported when the search ends."""
+
+    model_config = STRICT
+    export: Annotated[
+        list[str | int], Field(description="Points: knee, balanced, best:OBJECTIVE, target or a number.")
+    ] = []
+    formats: Annotated[list[Literal["hf", "lora", "mergekit", "recipe"]], Field(min_length=1)] = ["hf"]
+
+
+class RacingSection(BaseModel):
+    """Candidates that cannot reach the front stop before all their examples are scored."""
+
+    model_config = STRICT
+    enabled: Annotated[bool, Field(description="Whether candidates race against the front.")] = False
+    error: Annotated[
+        float, Field(gt=0, lt=1, description="Probability that a candidate that would reach the front is stopped.")
+    ] = 0.05
+    block: Annotated[int, Field(ge=1, description="Examples between two looks, of the objective with most.")] = 32
+    margin: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="By how much a candidate must better the front to count as reaching it, as a share of the "
+            "range of an example's score.",
+        ),
+    ] = 0.0
+
+
+class LogSection(BaseModel):
+    """External loggers are not part of this version; log.jsonl is always written."""
+
+    model_config = STRICT
+    tensorboard: Literal[False] = False
+    wandb: Literal[False] = False
+    mlflow: Literal[False] = False
