@@ -139,24 +139,12 @@ class TensorFacts:
         vectors = [self.task_vector(k) if self.has_base else self.weights(k) for k in range(len(self.models))]
         return Gram.of(base, vectors, self.shape, axis)
 
-    def magnitude_cut(self, k: int, density: float) -> Cut:
-        """The cut that keeps the ``density * size`` largest magnitudes of a task vector, to the nearest number.
-
-        Exact up to 16,384 elements; above that the kept fraction is right to 1e-4.
-        """
-        kept = min(self.size, max(1, round(density * self.size)))
-        return self._cut(k, kept)
-
-    def outlier_cut(self, k: int, fraction: float) -> Cut:
-        """The cut above which the ``fraction * size`` largest magnitudes lie, to the nearest number (0 allowed)."""
-        return self._cut(k, round(fraction * self.size))
-
     def cut_row(self, models: tuple[int, ...], kept: tuple[int, ...]) -> CutRow:
         """The cuts that keep some numbers of the largest magnitudes of some models' task vectors, as arrays.
 
         Args:
             models: Indices of the models, K' of them.
-            kept: For each, how many; from the table (see ``magnitude_cut``).
+            kept: For each, how many, from 0. Exact up to 16,384 elements; above, right to 1e-4 of the elements.
 
         Returns:
             ``low`` and ``last_tie`` of each cut, shape (1, K') each; not to be changed.
@@ -170,15 +158,6 @@ class TensorFacts:
             row = np.array([[c.low for c in cuts]], np.float32), np.array([[c.last_tie for c in cuts]], np.uint32)
             known[models, kept] = row
         return row
-
-    def _cut(self, k: int, kept: int) -> Cut:
-        """A cut from the table; the last few are remembered, as densities are often the same for all candidates."""
-        known: dict[int, Cut] = self.tables.get("cuts", (self.models[k],), self.name, dict)
-        if kept not in known:
-            if len(known) >= CUTS_KEPT:
-                known.clear()
-            known[kept] = self._magnitudes(k).cut(kept)
-        return known[kept]
 
     def _magnitudes(self, k: int) -> MagnitudeTable:
         from searcher.merge.tables.magnitudes import MagnitudeTable
