@@ -35,7 +35,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 def history_of(seed: int, n: int, overrides: Sequence[str], folder: Path) -> History:
     """One search of ``n`` candidates."""
-    settings = [f"seed={seed}", f"budget.evaluations={n}", "output.export=[]", *overrides]
+    settings = [f"seed={seed}", f"budget.evaluations={n}", "output.export=[]", "cache.enabled=false", *overrides]
     session.start(load_config(ROOT / "configs" / "quickstart.yaml", settings), folder)
     return open_run(folder).history
 

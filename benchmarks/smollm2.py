@@ -42,7 +42,7 @@ def search(folder: Path, seed: int, overrides: Sequence[str]) -> dict[str, Any]:
     """One run, and what it found."""
     started = time.perf_counter()
     with chdir(ROOT):  # the config's paths start there
-        run = searcher.optimize(CONFIG, run=folder, overrides=[*overrides, f"seed={seed}"])
+        run = searcher.optimize(CONFIG, run=folder, overrides=["cache.enabled=false", *overrides, f"seed={seed}"])
     return {"seed": seed, "wall_s": round(time.perf_counter() - started, 1), **found(run)}
 
 

@@ -30,12 +30,15 @@ class Objective(ABC):
         unit: Unit of the value, such as ``fraction`` or ``nats``.
         score_range: Lowest and highest score that an example can have, whatever the model; None if there is no such
             bound. Only objectives with a range race (``docs/racing.md``).
+        takes_indices: Whether ``evaluate`` also takes the examples as an int64 index array, shape ``(n,)``; an objective
+            that does not is asked once for every run of neighbours among chosen examples.
     """
 
     name: str
     direction: Literal["maximize", "minimize"]
     unit: str
     score_range: tuple[float, float] | None = None
+    takes_indices: bool = False
 
     @property
     @abstractmethod

@@ -57,7 +57,10 @@ class ClassifierData:
         import torch
 
         with torch.no_grad():
-            batches = [self._checked(b) for b in self._forward(model.module, examples or slice(None), batch_size)]
+            batches = [
+                self._checked(b)
+                for b in self._forward(model.module, slice(None) if examples is None else examples, batch_size)
+            ]
         logits: NDArray[np.float32] = np.concatenate(batches)
         if self.labels.max() >= logits.shape[1]:
             raise ConfigError(

@@ -34,6 +34,8 @@ class ClassifierObjective(Objective):
         ConfigError: If the data or the split cannot be used.
     """
 
+    takes_indices = True
+
     def __init__(
         self,
         name: str,

@@ -40,6 +40,8 @@ class LanguageObjective(Objective, Generic[Example, Encoded]):
         ConfigError: If the data or a setting cannot be used.
     """
 
+    takes_indices = True
+
     def __init__(self, name: str, data: SplitData[Example], *, runner: str, max_tokens: int | None) -> None:
         self.name = name
         self._data = data

@@ -17,6 +17,7 @@ from searcher.language.runner import Runner, make_runner
 from searcher.language.text_encoder import TextEncoder
 from searcher.merge.live_model import LiveModel
 from searcher.objectives.base import OBJECTIVES, Objective
+from searcher.objectives.lm_eval_data import fingerprints
 from searcher.objectives.lm_eval_documents import Prompting, TaskMetric, build_instances
 from searcher.objectives.lm_eval_requests import TaskRequests, context_length, tokenized
 from searcher.objectives.lm_eval_scores import DocumentScores, aggregation_name, unit_of
@@ -58,6 +59,8 @@ class LmEval(Objective):
     Raises:
         ConfigError: If the task cannot be used.
     """
+
+    takes_indices = True
 
     def __init__(
         self,
@@ -114,6 +117,11 @@ class LmEval(Objective):
     @override
     def files(self) -> tuple[Path, ...]:
         return self._files
+
+    @property
+    def identity(self) -> dict[str, str] | None:
+        """What the data are, by split; None, so that no score is kept, where it cannot be told."""
+        return fingerprints(self._task.task)
 
     @property
     @override

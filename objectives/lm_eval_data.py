@@ -49,6 +49,18 @@ def _absolute(value: Any, folders: tuple[Path, ...], patterns: list[str]) -> Any
     return absolute
 
 
+def fingerprints(task: Any) -> dict[str, str] | None:  # noqa: ANN401 - lm_eval is an optional package
+    """What tells the data of a loaded task from others, by split; None if a split cannot be told.
+
+    A data set of ``datasets`` has a fingerprint of the files it was read from and of what was done to it since.
+    """
+    data = getattr(task, "dataset", None)
+    if not isinstance(data, dict) or not data:
+        return None
+    found = {str(name): getattr(part, "_fingerprint", None) for name, part in data.items()}
+    return {name: str(mark) for name, mark in found.items()} if all(found.values()) else None
+
+
 def code_and_config(path: Path) -> tuple[Path, ...]:
     """A task's YAML file, those it includes and the Python files whose functions they name, sorted."""
     from lm_eval.tasks._yaml_loader import load_yaml

@@ -77,6 +77,8 @@ class PythonObjective(Objective):
         ConfigError: If the function cannot be loaded or cannot take these arguments.
     """
 
+    takes_indices = True
+
     def __init__(
         self,
         name: str,

@@ -12,7 +12,7 @@ import numpy as np
 from typing_extensions import override
 
 from searcher import session
-from searcher.assembly import make_engine, make_pool, require_header, stored_config
+from searcher.assembly import make_engine, make_pool
 from searcher.candidate import SPLITS, Candidate, Split
 from searcher.config import Config, load_config, make_config
 from searcher.errors import ConfigError, ExportError, SearcherError
@@ -23,6 +23,7 @@ from searcher.export.verify import run_verification
 from searcher.front_file import find_point, front_record, tags_of
 from searcher.history import History
 from searcher.report.data import ExportRow, ReportData
+from searcher.run_header import require_header, stored_config
 from searcher.run_report import report_data
 from searcher.sqlite_storage import SqliteStorage
 from searcher.study import Listener

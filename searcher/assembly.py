@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from searcher.config import Config, Section, make_config
-from searcher.errors import ConfigError, RunError, SearcherError
+from searcher.cache_folder import cache_folder
+from searcher.config import Config, Section
+from searcher.errors import ConfigError, SearcherError
 from searcher.evaluator import Evaluator
 from searcher.history import ObjectiveInfo
+from searcher.item_selection.selection import ItemSelection
+from searcher.known_scores import KnownScores
 from searcher.merge.live_model import LiveModel
 from searcher.merge.operators.base import OPERATORS
 from searcher.objectives.base import OBJECTIVES, Objective
 from searcher.operator_section import split_settings
+from searcher.run_header import data_hashes, loader_file, package_versions, stored_config
+from searcher.score_cache import ScoreCache
+from searcher.score_key import make_score_keys
 from searcher.spaces.base import SPACES, Space, SpaceContext
 from searcher.sqlite_storage import SqliteStorage
 from searcher.strategies.base import Problem, Strategy
 from searcher.strategies.factory import make_strategy
 from searcher.version import __version__
-from searcher.yaml_file import YamlDocument
 
 if TYPE_CHECKING:  # torch is imported when a pool is opened, not to look at a front
     from searcher.merge.engine import MergeEngine
     from searcher.pool.pool import Pool
-
-PACKAGES = (
-    "merge-searcher", "numpy", "torch", "transformers", "tokenizers", "safetensors", "cma", "optuna", "lm-eval", "datasets",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,11 +78,58 @@ def assemble(config: Config) -> Parts:
     """
     objectives = make_objectives(config)
     pool = make_pool(config)
-    space = make_space(config, pool)
     engine = make_engine(config, pool)
+    space = make_space(config, pool)
     infos = tuple(_info(o, section) for o, section in zip(objectives, config.objectives, strict=True))
-    evaluator = Evaluator(engine, objectives, seed=config.seed)
+    evaluator = Evaluator(
+        engine,
+        objectives,
+        seed=config.seed,
+        known=_known_scores(config, pool, engine, objectives),
+        selection=_item_selection(config, objectives),
+    )
     return Parts(config, pool, engine, objectives, infos, space, evaluator)
+
+
+def _known_scores(
+    config: Config, pool: Pool, engine: MergeEngine, objectives: Sequence[Objective]
+) -> KnownScores | None:
+    """The score cache with this run's keys; None if it is switched off or its folder cannot be made."""
+    if not config.cache.enabled:
+        return None
+    try:
+        cache = ScoreCache(cache_folder("scores"), int(config.cache.max_gb * 2**30))
+    except (OSError, RuntimeError):  # no home, or one that cannot be written
+        return None
+    keys = make_score_keys(
+        pool,
+        engine,
+        objectives,
+        config.objectives,
+        seed=config.seed,
+        loader=config.pool.loader,
+        loader_file=loader_file(config.pool.loader, config.root),
+        python_functions=config.cache.python_functions,
+    )
+    return KnownScores(cache, keys)
+
+
+def _item_selection(config: Config, objectives: Sequence[Objective]) -> ItemSelection | None:
+    """How examples are chosen, if the config lets them.
+
+    Raises:
+        ConfigError: If candidates are to race as well.
+    """
+    chosen = config.item_selection
+    if not chosen.enabled:
+        return None
+    if config.racing.enabled:
+        raise ConfigError(
+            "Candidates can race or be scored on chosen examples, not both.",
+            where=config.where("item_selection", "enabled"),
+            fix="Set `racing: {enabled: false}` or `item_selection: {enabled: false}`.",
+        )
+    return ItemSelection(objectives, examples=chosen.examples, method=chosen.method, seed=config.seed)
 
 
 def make_pool(config: Config) -> Pool:
@@ -140,6 +186,10 @@ def _info(objective: Objective, section: Section) -> ObjectiveInfo:
 
 def make_space(config: Config, pool: Pool) -> Space:
     """Build the space over the pool's layout.
+
+    Args:
+        config: The config.
+        pool: The sources.
 
     Raises:
         ConfigError: If operator and pool do not fit (no base, number of models) or a setting is wrong.
@@ -201,72 +251,6 @@ def make_header(parts: Parts, strategy: Strategy) -> dict[str, Any]:
         "layout": layout,
         "warnings": [*parts.pool.warnings, *(warning for o in parts.objectives for warning in o.warnings)],
     }
-
-
-def package_versions() -> dict[str, str]:
-    """Installed versions of the packages that decide what a run computes."""
-    found: dict[str, str] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def loader_file(loader: str, root: Path) -> Path | None:
-    """The source file of a Python loader, found without running it again; None for other loaders."""
-    place = loader.removeprefix("python:").rpartition(":")[0]
-    if not loader.startswith("python:"):
-        return None
-    if place.endswith(".py"):
-        return root / place
-    spec = find_spec(place)
-    path = Path(spec.origin) if spec is not None and spec.origin else None
-    return path if path is not None and path.is_file() else None
-
-
-def data_hashes(objectives: Sequence[Objective], loader: str, root: Path) -> Mapping[str, str]:
-    """SHA-256 of the files other than weights that scores depend on, by path relative to ``root`` where possible."""
-    from searcher.pool.files import sha256  # weights of a reference model may be among them: read in chunks
-
-    files = {path.resolve() for objective in objectives for path in objective.files}
-    files |= {path.resolve() for path in (loader_file(loader, root),) if path is not None}
-    found: dict[str, str] = {}
-    for path in sorted(files):
-        n_parts = 1
-        name = str(path.relative_to(root)) if path.is_relative_to(root) else path.name
-        while name in found:  # two task folders may both have a utils.py
-            n_parts += 1
-            name = "/".join(path.parts[-n_parts:])
-        found[name] = sha256(path)
-    return found
-
-
-def stored_config(header: Mapping[str, Any], folder: Path) -> Config:
-    """The config a run was started with.
-
-    Raises:
-        RunError: If the run has no header yet: it was stopped before its pool was read.
-    """
-    require_header(header, folder)
-    root = Path(header["root"])
-    document = YamlDocument(header["config"], {}, str(folder / "config.yaml"))
-    return make_config(document, root if root.is_dir() else Path.cwd())
-
-
-def require_header(header: Mapping[str, Any], folder: Path) -> None:
-    """Refuse a run that was stopped before its pool was read.
-
-    Raises:
-        RunError: If nothing is recorded.
-    """
-    if "config" not in header:
-        raise RunError(
-            "This run has not begun, or was stopped before it began; nothing is recorded.",
-            where=str(folder / "run.db"),
-            fix="Start it again with `searcher optimize CONFIG`.",
-        )
 
 
 def rescore_folder(run_folder: Path, folder: Path, splits: Sequence[str]) -> dict[str, dict[str, float]]:

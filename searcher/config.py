@@ -14,7 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from searcher.components import STRICT, settings_model
 from searcher.config_errors import explain
-from searcher.config_sections import BudgetSection, LogSection, OutputSection, RacingSection
+from searcher.config_sections import (
+    BudgetSection,
+    CacheSection,
+    ItemSelectionSection,
+    LogSection,
+    OutputSection,
+    RacingSection,
+)
 from searcher.errors import ConfigError, nearest
 from searcher.executor.base import EXECUTORS
 from searcher.objectives.base import OBJECTIVES
@@ -86,6 +93,8 @@ class Config(BaseModel):
     executor: Annotated[Section, Field(description="Where evaluations run.")] = {"name": "serial"}
     baselines: Annotated[Literal["standard", "none"], Field(description="Merges evaluated first.")] = "standard"
     racing: RacingSection = RacingSection()
+    cache: CacheSection = CacheSection()
+    item_selection: ItemSelectionSection = ItemSelectionSection()
     output: OutputSection = OutputSection()
     log: LogSection = LogSection()
     _document: YamlDocument = PrivateAttr(default_factory=lambda: YamlDocument({}))

@@ -48,6 +48,36 @@ class RacingSection(BaseModel):
     ] = 0.0
 
 
+class CacheSection(BaseModel):
+    """Scores known from this run or another."""
+
+    model_config = STRICT
+    enabled: Annotated[bool, Field(description="Whether scores are kept and used again, also by other runs.")] = True
+    max_gb: Annotated[float, Field(gt=0, description="Size of the cache; scores not used for longest go first.")] = 1.0
+    python_functions: Annotated[
+        bool,
+        Field(
+            description="Keep scores given by your own Python functions too: only if they read nothing that changes "
+            "besides their own source files."
+        ),
+    ] = False
+
+
+class ItemSelectionSection(BaseModel):
+    """Search candidates are scored on a subset of the search examples, chosen from the baselines' scores."""
+
+    model_config = STRICT
+    enabled: Annotated[bool, Field(description="Whether candidates are scored on a subset first.")] = False
+    examples: Annotated[int, Field(ge=4, description="Examples per objective in the subset.")] = 100
+    method: Annotated[
+        Literal["anchors", "irt", "stratified"],
+        Field(
+            description="`anchors`: out of each cluster of examples that the baselines answer alike; `irt`: out of "
+            "clusters of fitted difficulty and discrimination; `stratified`: out of equally difficult ones."
+        ),
+    ] = "anchors"
+
+
 class LogSection(BaseModel):
     """External loggers are not part of this version; log.jsonl is always written."""
 

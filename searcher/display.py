@@ -72,6 +72,11 @@ class Progress:
             self._say("reading and checking the source models")
         elif event == "rescoring":
             self._say(f"scoring {fields['candidates']} candidates on the {fields['split']} examples")
+        elif event == "cache":
+            n = fields["hits"] + fields["misses"]
+            self._say(
+                f"{fields['hits']} of {n} scores ({fields['rate']:.0%}) were known from earlier runs (key `cache`)"
+            )
         elif event == "warning":
             self._say(f"warning: {fields['message']}")
         elif event in ("evaluated", "rescored"):

@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from functools import cached_property
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from searcher.candidate import SPLITS, Candidate, EarlyStop, Evaluation, Score, Split
 from searcher.errors import CandidateError, SearcherError
 from searcher.isolation import isolated
+from searcher.item_selection.selection import ItemSelection
+from searcher.known_scores import KnownScores
 from searcher.merge.live_model import LiveModel
 from searcher.raced_scores import RacedScores, find_race
 from searcher.racing.race import RaceSettings, Rival
@@ -31,8 +37,15 @@ class Scorer(Protocol):
     def splits(self) -> Mapping[Split, slice]:
         """Slice of each split."""
 
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """Whether larger values are better."""
+
     def evaluate(self, model: LiveModel, examples: slice | None, seed: int) -> Score:
         """Score a live model."""
+
+    def of_examples(self, example_scores: NDArray[np.float64]) -> Score:
+        """Joins per-example scores."""
 
 
 class Builder(Protocol):
@@ -51,10 +64,21 @@ class Evaluator:
         engine: Builds recipes.
         objectives: What to score; names are unique.
         seed: Passed to every objective.
+        known: Scores computed before; None computes everything.
+        selection: Lets candidates of the strategy be scored on chosen examples first; None scores them in full.
     """
 
-    def __init__(self, engine: Builder, objectives: Sequence[Scorer], *, seed: int) -> None:
+    def __init__(
+        self,
+        engine: Builder,
+        objectives: Sequence[Scorer],
+        *,
+        seed: int,
+        known: KnownScores | None = None,
+        selection: ItemSelection | None = None,
+    ) -> None:
         self._engine, self._objectives, self._seed = engine, tuple(objectives), seed
+        self.known, self.selection = known, selection
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -69,7 +93,23 @@ class Evaluator:
         Raises:
             SearcherError: If the fault is not the candidate's: a damaged pool or a wrong config.
         """
-        return self._attempt(candidate, split, lambda model: (self._full(model, split), None))
+        selection = self.selection if split == "search" else None
+        if selection is None:
+            return self._attempt(candidate, split, lambda merge: (self._full(merge, split), None))
+        if candidate.origin == "strategy":
+            found = self._attempt(candidate, split, lambda merge: self._selected(merge, selection))
+        else:
+            found = self._attempt(candidate, split, lambda merge: (self._full(merge, split), None))
+        if found.error is None and found.stopped is None:
+            selection.observe(candidate, found.scores)
+        return found
+
+    def _selected(self, merge: _Merge, selection: ItemSelection) -> tuple[Scores, EarlyStop | None]:
+        def score(objective: Scorer, examples: slice | None) -> Score:
+            is_part = isinstance(examples, slice) and examples != objective.splits["search"]  # not worth a file
+            return _checked(objective.name, self._apply(objective, merge, examples, keep=not is_part))
+
+        return selection.scores(self._objectives, score)
 
     def race(self, candidate: Candidate, rivals: Sequence[Rival], settings: RaceSettings) -> Evaluation:
         """Score a candidate on the search examples in blocks, until it surely cannot join these front members.
@@ -79,19 +119,20 @@ class Evaluator:
         Raises:
             SearcherError: If the fault is not the candidate's.
         """
-        return self._attempt(candidate, "search", lambda model: self._raced(model, rivals, settings))
+        return self._attempt(candidate, "search", lambda merge: self._raced(merge, rivals, settings))
 
     def _attempt(
-        self, candidate: Candidate, split: Split, score: Callable[[LiveModel], tuple[Scores, EarlyStop | None]]
+        self, candidate: Candidate, split: Split, score: Callable[[_Merge], tuple[Scores, EarlyStop | None]]
     ) -> Evaluation:
         started = time.perf_counter()
         error, message = None, ""
         scores: Scores = {}
         stopped: EarlyStop | None = None
         try:
-            model = self._engine.build(candidate.recipe)
-            _check_weights(model)
-            scores, stopped = score(model)
+            merge = _Merge(self._engine, candidate.recipe)
+            if self.known is None:
+                merge.build()
+            scores, stopped = score(merge)
         except SearcherError:
             raise
         except CandidateError as failure:
@@ -106,28 +147,62 @@ class Evaluator:
         seconds = time.perf_counter() - started
         return Evaluation(candidate.number, split, scores, seconds, error, _printable(message), stopped=stopped)
 
-    def _full(self, model: LiveModel, split: Split) -> Scores:
-        return {o.name: self._score(o, model, o.splits.get(split)) for o in self._objectives if _has(o, split)}
+    def _full(self, merge: _Merge, split: Split) -> Scores:
+        return {o.name: self._score(o, merge, o.splits.get(split)) for o in self._objectives if _has(o, split)}
 
-    def _raced(
-        self, model: LiveModel, rivals: Sequence[Rival], settings: RaceSettings
-    ) -> tuple[Scores, EarlyStop | None]:
+    def _raced(self, merge: _Merge, rivals: Sequence[Rival], settings: RaceSettings) -> tuple[Scores, EarlyStop | None]:
         race, lanes = find_race(self._objectives, rivals, settings)
         if race is None:
-            return self._full(model, "search"), None
-        raced = RacedScores(race, lanes, lambda objective, examples: self._apply(objective, model, examples))
+            return self._full(merge, "search"), None
+        raced = RacedScores(
+            race, lanes, lambda objective, examples: self._apply(objective, merge, examples, keep=False)
+        )
         for objective in self._objectives:  # what cannot race goes first: every rival it excludes shortens the race
             if objective.name not in raced.names and _has(objective, "search"):
-                raced.whole[objective.name] = self._score(objective, model, objective.splits.get("search"))
+                raced.whole[objective.name] = self._score(objective, merge, objective.splits.get("search"))
         scores, stopped = raced.run()
+        self._keep_raced(merge, lanes, scores, stopped)
         return {o.name: _checked(o.name, scores[o.name]) for o in self._objectives if o.name in scores}, stopped
 
-    def _score(self, objective: Scorer, model: LiveModel, examples: slice | None) -> Score:
-        return _checked(objective.name, self._apply(objective, model, examples))
+    def _keep_raced(self, merge: _Merge, lanes: Mapping[str, Any], scores: Scores, stopped: EarlyStop | None) -> None:
+        """Keep the examples that a race has scored, joined: all, or those before it was stopped."""
+        for name, objective in lanes.items() if self.known is not None else ():
+            examples, search = scores[name].example_scores, objective.splits["search"]
+            n = search.stop - search.start if stopped is None else stopped.scored[name]
+            if examples is not None and n:
+                part = slice(search.start, search.start + n)
+                self.known.keep(merge.recipe, objective, part, objective.of_examples(examples[:n]))  # type: ignore[union-attr]
 
-    def _apply(self, objective: Scorer, model: LiveModel, examples: slice | None) -> Score:
-        with isolated(model, objective.name):
-            return objective.evaluate(model, examples, self._seed)
+    def _score(self, objective: Scorer, merge: _Merge, examples: slice | None) -> Score:
+        return _checked(objective.name, self._apply(objective, merge, examples))
+
+    def _apply(self, objective: Scorer, merge: _Merge, examples: slice | None, *, keep: bool = True) -> Score:
+        """A score, looked up if it is known, else computed."""
+
+        def compute() -> Score:
+            model = merge.build()
+            with isolated(model, objective.name):
+                return objective.evaluate(model, examples, self._seed)
+
+        if self.known is None:
+            return compute()
+        return self.known.score(merge.recipe, objective, examples, compute, keep=keep)
+
+
+class _Merge:
+    """A candidate's model, built and checked when it is first needed: known scores need none."""
+
+    def __init__(self, engine: Builder, recipe: Recipe) -> None:
+        self._engine, self.recipe = engine, recipe
+
+    def build(self) -> LiveModel:
+        return self._model
+
+    @cached_property
+    def _model(self) -> LiveModel:
+        model = self._engine.build(self.recipe)
+        _check_weights(model)
+        return model
 
 
 def _checked(name: str, score: Score) -> Score:

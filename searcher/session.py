@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from searcher.assembly import Parts, assemble, data_hashes, make_header, package_versions, stored_config
+from searcher.assembly import Parts, assemble, make_header
 from searcher.atomic import write_text_atomically
 from searcher.baselines import standard_baselines
 from searcher.candidate import Evaluation
@@ -22,6 +22,7 @@ from searcher.executor.base import EXECUTORS
 from searcher.front_file import write_front
 from searcher.history import History, ObjectiveInfo
 from searcher.racing.race import RaceSettings
+from searcher.run_header import data_hashes, package_versions, stored_config
 from searcher.sqlite_storage import SqliteStorage
 from searcher.strategies.base import Strategy
 from searcher.study import Budget, Listener, RaceOne, Study
@@ -123,6 +124,9 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
     )
     for warning in [*header["warnings"], *version_notes(header)]:
         _emit((log, *listeners), "warning", message=warning)
+    selection, known = parts.evaluator.selection, parts.evaluator.known
+    if selection is not None:
+        selection.restore(study.history.candidates, storage.evaluations(), lambda n: storage.examples(n, "search"))
     n_before, started = len(study.history.evaluations), time.monotonic()
     try:
         history = study.run()
@@ -135,6 +139,9 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
         raise
     if len(history.evaluations) > n_before:
         _note_session(storage, strategy, started)
+    if known is not None and known.counts.hits:
+        counts = known.counts
+        _emit((log, *listeners), "cache", hits=counts.hits, misses=counts.misses, rate=round(counts.rate, 4))
     return history
 
 
@@ -238,7 +245,7 @@ def _write_config(folder: Path, header: Mapping[str, Any]) -> None:
 
 def _check_same(config: Config, header: Mapping[str, Any], folder: Path) -> None:
     """Refuse to continue a run with another config; budget and output may differ."""
-    ignored = {"run", "budget", "output"}
+    ignored = {"run", "budget", "output", "cache"}
     recorded = stored_config(header, folder).resolved()  # settings that are newer than the run have their defaults
     old = {k: v for k, v in recorded.items() if k not in ignored}
     new = {k: v for k, v in config.resolved().items() if k not in ignored}

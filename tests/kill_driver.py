@@ -23,7 +23,7 @@ CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 
 def life(folder: Path, n_evaluations: int) -> None:
     """One child's work: begin or continue the run."""
-    config = load_config(CONFIG, [f"budget.evaluations={n_evaluations}", "output.export=[]"])
+    config = load_config(CONFIG, [f"budget.evaluations={n_evaluations}", "output.export=[]", "cache.enabled=false"])
     session.start(config, folder)
 
 

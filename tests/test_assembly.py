@@ -13,19 +13,17 @@ import pytest
 from searcher.assembly import (
     Parts,
     assemble,
-    data_hashes,
     make_header,
     make_objectives,
     make_pool,
-    package_versions,
     rescore_folder,
     score_folder,
-    stored_config,
 )
 from searcher.candidate import SPLITS
 from searcher.config import Config, make_config
 from searcher.errors import ConfigError, PoolError, RunError, SearcherError
 from searcher.merge.operators.base import OPERATORS
+from searcher.run_header import data_hashes, package_versions, stored_config
 from searcher.sqlite_storage import SqliteStorage
 from searcher.yaml_file import YamlDocument
 from tests.short_run import ROOT, quickstart, short_run

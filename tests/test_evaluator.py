@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from searcher.candidate import SPLITS, Candidate, Score, Split
@@ -39,6 +40,7 @@ class Objective:
     """Returns a value, or raises; notes how it was called."""
 
     n_examples = 10
+    direction: Literal["maximize", "minimize"] = "maximize"
 
     def __init__(
         self,
@@ -54,6 +56,9 @@ class Objective:
         if isinstance(self._result, BaseException):
             raise self._result
         return Score(self._result, 0.1)
+
+    def of_examples(self, example_scores: NDArray[np.float64]) -> Score:
+        return Score.from_examples(example_scores)
 
 
 def test_all_objectives_are_scored_on_the_examples_of_the_split_with_the_same_seed() -> None:

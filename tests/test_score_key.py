@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from searcher import score_key
-from searcher.assembly import loader_file, make_engine, make_objectives, make_pool
+from searcher.assembly import make_engine, make_objectives, make_pool
 from searcher.candidate import Score
 from searcher.config import Config, make_config
 from searcher.known_scores import KnownScores
 from searcher.merge.engine import MergeEngine
 from searcher.objectives.base import Objective
 from searcher.recipe import Recipe
+from searcher.run_header import loader_file
 from searcher.score_cache import ScoreCache
 from searcher.score_key import ScoreKeys, device_description, identity_of, make_score_keys
 from searcher.yaml_file import YamlDocument

@@ -24,7 +24,8 @@ N_KILLS = 20
 
 def config(*overrides: str, n: int = 40) -> Config:
     return load_config(
-        ROOT / "configs" / "quickstart.yaml", [f"budget.evaluations={n}", "output.export=[]", *overrides]
+        ROOT / "configs" / "quickstart.yaml",
+        [f"budget.evaluations={n}", "output.export=[]", "cache.enabled=false", *overrides],
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from searcher.objectives.lm_eval_data import code_and_config, use_local_data
+from searcher.objectives.lm_eval_data import code_and_config, fingerprints, use_local_data
 
 pytest.importorskip("lm_eval")
 
@@ -62,3 +63,14 @@ def test_includes_and_functions_are_followed(tmp_path: Path) -> None:
     (tmp_path / "parts" / "deep.py").write_text("", encoding="utf-8")
     found = code_and_config(tmp_path / "task.yaml")
     assert {str(p.relative_to(tmp_path)) for p in found} == {"task.yaml", "code.py", "parts/base", "parts/deep.py"}
+
+
+def test_data_that_cannot_be_told_have_no_fingerprint() -> None:
+    class Part:
+        def __init__(self, mark: str) -> None:
+            self._fingerprint = mark
+
+    assert fingerprints(SimpleNamespace(dataset={"train": Part("a"), "test": Part("b")})) == {"train": "a", "test": "b"}
+    for unknown in (None, {}, [Part("a")], {"train": Part("a"), "test": [1, 2]}, {"train": Part("")}):
+        assert fingerprints(SimpleNamespace(dataset=unknown)) is None
+    assert fingerprints(SimpleNamespace()) is None
