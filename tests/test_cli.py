@@ -109,7 +109,7 @@ def test_list_and_schema() -> None:
         (("optimize", QUICKSTART, "--evaluations", "0"), 2, "--evaluations"),
         (("optimize", QUICKSTART, "--sett", "x=1"), 2, "--sett"),
         (("optimize", QUICKSTART, "--set", "seed"), 2, "KEY=VALUE"),
-        (("optimize", QUICKSTART, "--set", "strategy=nsga3"), 2, "nsga2"),
+        (("optimize", QUICKSTART, "--set", "strategy=nsga"), 2, "nsga"),
         (("optimize", QUICKSTART, "--set", "strategy=cma_es"), 2, "weights"),
         (("optimize", QUICKSTART, "--set", "strategy={name: 'optuna:TPE'}"), 2, "TPESampler"),
         (("optimize", QUICKSTART, "--set", "operator=slerp"), 2, "models"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,8 @@ class CmaEs(Strategy):
         restarts: How many times the search may start again at a random point with twice the population, each
             time when its stopping rules say that it has converged.
     """
+
+    is_bounded: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -111,13 +113,17 @@ class CmaEs(Strategy):
             f"started at {self._start_name}{again}"
         )
 
+    def genome_of(self, point: NDArray[np.float64]) -> Genome:
+        """The genome of a sample, shape ``(dim,)``."""
+        return cast(Genome, np.clip(point, 0.0, 1.0))
+
     def _consider_start(self, trial: Trial, value: float) -> None:
         if value > self._start_value and trial.genome is not None:
             self._start = np.clip(trial.genome, 0.0, 1.0)
             self._start_name, self._start_value = f"candidate {trial.candidate}, the best known", value
 
     def _begin(self, start: Genome) -> Distribution:
-        self._distribution = Distribution(start, self._sigma0, self._population, self._rng)
+        self._distribution = Distribution(start, self._sigma0, self._population, self._rng, is_bounded=self.is_bounded)
         return self._distribution
 
     def _enqueue(self, points: Sequence[NDArray[np.float64]]) -> None:
@@ -126,7 +132,7 @@ class CmaEs(Strategy):
             self._place += 1
 
     def _propose(self, sample: _Sample) -> Proposal:
-        genome = cast(Genome, np.clip(sample.point[: self._dim], 0.0, 1.0))
+        genome = self.genome_of(sample.point[: self._dim])
         self._pending.add(genome, sample)
         return Proposal(genome)
 

@@ -33,13 +33,16 @@ class Distribution:
         sigma0: First standard deviation.
         population: Samples per generation.
         rng: Source of all random numbers.
+        is_bounded: Whether samples stay in the cube; if not, the caller folds them into it.
     """
 
-    def __init__(self, start: Genome, sigma0: float, population: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self, start: Genome, sigma0: float, population: int, rng: np.random.Generator, *, is_bounded: bool = True
+    ) -> None:
         # pycma does not support one dimension; a second gene that nobody reads makes two.
         mean = np.append(start, 0.5) if start.size == 1 else start
         options = {
-            "bounds": [0.0, 1.0],
+            "bounds": [0.0, 1.0] if is_bounded else [None, None],
             "popsize": population,
             "randn": lambda *shape: rng.standard_normal(shape),
             "seed": math.nan,  # leave the global generator alone

@@ -47,7 +47,7 @@ def make(name: str, of: Problem, settings: Mapping[str, object] | None = None) -
     if name in NEEDS_PACKAGE:
         pytest.importorskip(NEEDS_PACKAGE[name])
     chosen = dict(SETTINGS.get(name, {}) if settings is None else settings)
-    if name == "cma_es" and of.n_objectives > 1:
+    if name in ("cma_es", "mergekit_evolve") and of.n_objectives > 1:
         chosen["weights"] = (1.0,) * of.n_objectives
     return make_strategy(name, of, chosen)
 

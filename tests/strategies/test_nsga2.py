@@ -8,7 +8,8 @@ import pytest
 from searcher.candidate import Trial
 from searcher.errors import ConfigError
 from searcher.strategies.base import Problem
-from searcher.strategies.nsga2 import CROSSOVERS, Nsga2, population_for
+from searcher.strategies.genetic_sampler import CROSSOVERS, population_for
+from searcher.strategies.nsga2 import Nsga2
 
 
 def problem(budget: int | None = 200) -> Problem:
