@@ -24,6 +24,8 @@ from searcher.objectives.lm_eval_scores import DocumentScores, aggregation_name,
 from searcher.objectives.lm_eval_tasks import Documents, HarnessTask, load_task
 from searcher.objectives.splits import SplitSettings, split_examples
 
+RIGHT_OR_WRONG = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match")  # lm-eval's own, 0 or 1 each
+
 
 @OBJECTIVES.register("lm_eval")
 class LmEval(Objective):
@@ -95,6 +97,8 @@ class LmEval(Objective):
         self._metric = TaskMetric.of(self._task.task, metric, f"{self._where}, metric")
         self.direction: Literal["maximize", "minimize"] = "maximize" if self._metric.higher_is_better else "minimize"
         self.unit = unit_of(self._metric.name)
+        if aggregation_name(self._metric.aggregation) == "mean" and self._metric.name in RIGHT_OR_WRONG:
+            self.score_range = (0.0, 1.0)
         self._prompting = Prompting(chat_template, system_instruction, fewshot_as_multiturn, fewshot_seed)
         self._ids, index_files = _chosen_ids(len(self._task.task.eval_docs), limit, samples, root, self._where)
         self._is_chosen = samples is not None

@@ -121,7 +121,14 @@ def _candidate(history: History, candidate: Candidate, on_front: bool) -> Candid
     values = {name: score.value for name, score in evaluation.scores.items()}
     summary = candidate.name or _summary(candidate.recipe)
     return CandidateRow(
-        candidate.number, candidate.origin, values, evaluation.error, evaluation.seconds, on_front, summary
+        candidate.number,
+        candidate.origin,
+        values,
+        evaluation.error,
+        evaluation.seconds,
+        on_front,
+        summary,
+        is_estimate=evaluation.stopped is not None,
     )
 
 

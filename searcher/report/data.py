@@ -86,6 +86,7 @@ class CandidateRow:
         seconds: Wall time of building and scoring.
         on_front: Whether it is on the final front.
         summary: One line on its recipe for the hover label, such as ``ties, low 0.43, high 0.61``; may be empty.
+        is_estimate: Whether it was stopped early, so that its scores are estimates.
     """
 
     number: int
@@ -95,6 +96,7 @@ class CandidateRow:
     seconds: float = 0.0
     on_front: bool = False
     summary: str = ""
+    is_estimate: bool = False
 
     def value(self, objective: str) -> float:
         """The search score, nan if it is missing or not finite."""

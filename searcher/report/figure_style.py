@@ -139,13 +139,17 @@ def error_bars(values: Sequence[float], colour: str) -> dict[str, Any]:
     return {"type": "data", "array": array, "color": colour, "thickness": 1, "width": 0, "visible": any(array)}
 
 
-def faint_style() -> dict[str, Any]:
-    """Style of the trace that shows ordinary candidates."""
+def faint_style(rows: Sequence[CandidateRow]) -> dict[str, Any]:
+    """Style of the trace that shows ordinary candidates; those with estimates instead of scores are rings."""
+    marker: dict[str, Any] = {"color": FAINT, "size": 5, "opacity": 0.35}
+    is_mixed = any(row.is_estimate for row in rows)
+    if is_mixed:
+        marker["symbol"] = ["circle-open" if row.is_estimate else "circle" for row in rows]
     return {
         "mode": "markers",
-        "name": "candidates",
+        "name": "candidates (rings: estimates, stopped early)" if is_mixed else "candidates",
         "hoverinfo": "text",
-        "marker": {"color": FAINT, "size": 5, "opacity": 0.35},
+        "marker": marker,
     }
 
 
@@ -184,6 +188,8 @@ def _hover(
         if point and point.held_out:
             line += f" (held-out {number(point.held_out.value(objective.name), shown)})"
         lines.append(line)
+    if row and row.is_estimate:
+        lines.append("stopped early: estimates from a part of the examples")
     if row and row.summary:
         lines.append(f"<i>{plotly_text(row.summary, 90)}</i>")
     return "<br>".join(lines)

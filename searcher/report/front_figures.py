@@ -51,7 +51,7 @@ def _pair(data: ReportData, shown: ShownCandidates, x: ObjectiveInfo, y: Objecti
     faint = [row.number for row in shown.rows]
     if faint:
         xs, ys = ([row.value(o.name) for row in shown.rows] for o in (x, y))
-        figure.add_trace(go.Scatter(x=plotted(xs), y=plotted(ys), customdata=faint, **faint_style()))
+        figure.add_trace(go.Scatter(x=plotted(xs), y=plotted(ys), customdata=faint, **faint_style(shown.rows)))
     _add_front(figure, data, x, y)
     _add_baselines(figure, data, x, y)
     near, everything = _limits(data, None, x, y), _limits(data, shown, x, y)

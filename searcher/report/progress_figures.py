@@ -71,7 +71,7 @@ def best_so_far(data: ReportData, shown: ShownCandidates) -> go.Figure:
     if shown.rows:
         ys = plotted(row.value(name) for row in shown.rows)
         numbers = [row.number for row in shown.rows]
-        figure.add_trace(go.Scatter(x=numbers, y=ys, customdata=numbers, **faint_style()))
+        figure.add_trace(go.Scatter(x=numbers, y=ys, customdata=numbers, **faint_style(shown.rows)))
     steps = _improvements(data, objective)
     if steps:
         xs, ys = [step[0] for step in steps], plotted(step[1] for step in steps)
@@ -130,10 +130,10 @@ def add_level(figure: go.Figure, level: float, text: str) -> None:
 
 
 def _improvements(data: ReportData, objective: ObjectiveInfo) -> list[tuple[int, float]]:
-    """Candidate number and score at each improvement, and the last candidate with the best score."""
+    """Candidate number and score at each improvement, estimates left out, and the last candidate with the best."""
     steps: list[tuple[int, float]] = []
     for row in data.candidates:
-        value = row.value(objective.name)
+        value = math.nan if row.is_estimate else row.value(objective.name)
         if math.isfinite(value) and (not steps or objective.sign * (value - steps[-1][1]) > 0):
             steps.append((row.number, value))
     if steps and data.candidates[-1].number > steps[-1][0]:

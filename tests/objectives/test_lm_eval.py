@@ -204,3 +204,20 @@ def test_a_change_of_tokenizer_is_noticed(live: LiveModel, with_bos: LiveModel) 
     objective = make("last_word.yaml", "perplexity")
     first, second, again = (objective.evaluate(model, None, 0).value for model in (live, with_bos, live))
     assert first == again != second
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "expected"),
+    [
+        ("choice.yaml", "acc", (0.0, 1.0)),
+        ("last_word.yaml", "perplexity", None),
+        ("rolling.yaml", "bits_per_byte", None),
+    ],
+)
+def test_right_or_wrong_can_race(task: str, metric: str, expected: object, live: LiveModel) -> None:
+    objective = make(task, metric)
+    assert objective.score_range == expected
+    score = objective.evaluate(live, slice(0, 12), 0)
+    if expected is not None and score.example_scores is not None:
+        joined = objective.of_examples(score.example_scores)
+        assert (joined.value, joined.stderr) == (score.value, score.stderr)

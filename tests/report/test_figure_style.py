@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from searcher.report.data import CandidateRow, ReportData
-from searcher.report.figure_style import FAINT_LIMIT, ShownCandidates, hover_texts, limits_of
+from searcher.report.figure_style import FAINT_LIMIT, ShownCandidates, faint_style, hover_texts, limits_of
 
 MakeReport = Callable[..., ReportData]
 
@@ -51,3 +51,18 @@ def test_limits_are_wider_than_the_values() -> None:
     low, high = limits_of([0.0, 0.0])
     assert low < 0 < high
     assert limits_of([float("nan")]) == pytest.approx((-0.07, 1.07))
+
+
+def test_estimates_are_rings_and_say_so(make_report: MakeReport) -> None:
+    rows = (
+        CandidateRow(7, "strategy", {"low": 0.5}, is_estimate=True),
+        CandidateRow(8, "strategy", {"low": 0.4}),
+    )
+    style = faint_style(rows)
+    assert style["marker"]["symbol"] == ["circle-open", "circle"]
+    assert "estimates" in style["name"]
+    assert "symbol" not in faint_style(rows[1:])["marker"]
+    data = make_report(1, candidates=rows, front=(), baselines=())
+    texts = hover_texts(data, rows)
+    assert "stopped early" in texts["7"]
+    assert "stopped early" not in texts["8"]

@@ -45,6 +45,14 @@ def test_best_so_far_follows_the_direction(
     assert line.x[-1] == 4
 
 
+def test_estimates_are_no_improvement(make_report: MakeReport) -> None:
+    rows = tuple(
+        CandidateRow(i, "strategy", {"low": value}, is_estimate=value > 0.5) for i, value in enumerate((0.2, 0.6, 0.3))
+    )
+    data = make_report(1, candidates=rows, baselines=(), front=())
+    assert list(best_line(data).y) == pytest.approx([0.2, 0.3])
+
+
 def test_nothing_recorded(make_report: MakeReport) -> None:
     assert progress_figure(make_report(2, hypervolume=()), ShownCandidates((), 0)) is None
     assert best_line(make_report(1, candidates=(), baselines=(), front=())) is None
