@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from searcher.cache_folder import cache_folder
 from searcher.config import Config, Section
 from searcher.errors import ConfigError, SearcherError
-from searcher.evaluator import Evaluator
+from searcher.evaluator import Evaluator, Selection
 from searcher.history import ObjectiveInfo
 from searcher.item_selection.selection import ItemSelection
 from searcher.known_scores import KnownScores
@@ -18,6 +19,7 @@ from searcher.merge.live_model import LiveModel
 from searcher.merge.operators.base import OPERATORS
 from searcher.objectives.base import OBJECTIVES, Objective
 from searcher.operator_section import split_settings
+from searcher.racing.halving import SuccessiveHalving
 from searcher.run_header import data_hashes, loader_file, package_versions, stored_config
 from searcher.score_cache import ScoreCache
 from searcher.score_key import make_score_keys
@@ -28,7 +30,11 @@ from searcher.strategies.factory import make_strategy
 from searcher.version import __version__
 
 if TYPE_CHECKING:  # torch is imported when a pool is opened, not to look at a front
+    import numpy as np
+    from numpy.typing import NDArray
+
     from searcher.merge.engine import MergeEngine
+    from searcher.merge.prefix_products import PrefixProducts
     from searcher.pool.pool import Pool
 
 
@@ -79,14 +85,14 @@ def assemble(config: Config) -> Parts:
     objectives = make_objectives(config)
     pool = make_pool(config)
     engine = make_engine(config, pool)
-    space = make_space(config, pool)
+    space = make_space(config, pool, engine)
     infos = tuple(_info(o, section) for o, section in zip(objectives, config.objectives, strict=True))
     evaluator = Evaluator(
         engine,
         objectives,
         seed=config.seed,
         known=_known_scores(config, pool, engine, objectives),
-        selection=_item_selection(config, objectives),
+        selection=_selection(config, objectives),
     )
     return Parts(config, pool, engine, objectives, infos, space, evaluator)
 
@@ -114,22 +120,26 @@ def _known_scores(
     return KnownScores(cache, keys)
 
 
-def _item_selection(config: Config, objectives: Sequence[Objective]) -> ItemSelection | None:
-    """How examples are chosen, if the config lets them.
+def _selection(config: Config, objectives: Sequence[Objective]) -> Selection | None:
+    """What lets candidates be scored on a part of the examples, if the config has one.
 
     Raises:
-        ConfigError: If candidates are to race as well.
+        ConfigError: If it has several, or candidates are to race as well.
     """
-    chosen = config.item_selection
-    if not chosen.enabled:
-        return None
-    if config.racing.enabled:
+    on = [key for key in ("racing", "item_selection", "halving") if getattr(config, key).enabled]
+    if len(on) > 1:
         raise ConfigError(
-            "Candidates can race or be scored on chosen examples, not both.",
-            where=config.where("item_selection", "enabled"),
-            fix="Set `racing: {enabled: false}` or `item_selection: {enabled: false}`.",
+            f"Candidates can be spared examples in one way, not both by {on[0]} and by {on[1]}.",
+            where=config.where(on[1], "enabled"),
+            fix=f"Set `{on[0]}: {{enabled: false}}` or `{on[1]}: {{enabled: false}}`.",
         )
-    return ItemSelection(objectives, examples=chosen.examples, method=chosen.method, seed=config.seed)
+    if config.item_selection.enabled:
+        chosen = config.item_selection
+        return ItemSelection(objectives, examples=chosen.examples, method=chosen.method, seed=config.seed)
+    if config.halving.enabled:
+        shares = config.halving
+        return SuccessiveHalving(objectives, first=shares.first, reduction=shares.reduction, by=shares.by)
+    return None
 
 
 def make_pool(config: Config) -> Pool:
@@ -184,12 +194,13 @@ def _info(objective: Objective, section: Section) -> ObjectiveInfo:
     return ObjectiveInfo(objective.name, objective.direction, objective.unit, n_examples, reference, target)
 
 
-def make_space(config: Config, pool: Pool) -> Space:
+def make_space(config: Config, pool: Pool, engine: MergeEngine | None = None) -> Space:
     """Build the space over the pool's layout.
 
     Args:
         config: The config.
         pool: The sources.
+        engine: Its device and storage type are those of inner products that the space may ask for; None: it may not.
 
     Raises:
         ConfigError: If operator and pool do not fit (no base, number of models) or a setting is wrong.
@@ -214,14 +225,34 @@ def make_space(config: Config, pool: Pool) -> Space:
     base = None if pool.base is None else pool.base.name
     models = tuple(m.name for m in pool.models)
     unchanged = pool.unchanged if operator.needs_base else frozenset()  # without a base, sums of shares scale them
-    context = SpaceContext(pool.layout, models, base, name, operator.interpolates, fixed, searched, unchanged)
+    products = None if engine is None else _prefix_products(pool, engine)
+    magnitudes = None if engine is None else _magnitudes(pool, engine)
+    context = SpaceContext(
+        pool.layout, models, base, name, operator.interpolates, fixed, searched, unchanged, magnitudes, products
+    )
     settings = {key: value for key, value in config.space.items() if key != "name"}
     cls: Any = SPACES.get(config.space["name"])
     try:
         space: Space = cls(context, **settings)
     except ValueError as error:
         raise _unusable("space", error, config.where("space")) from error
+    if space.changes_depth:
+        from searcher.pool.depth_source import OtherDepths
+
+        OtherDepths(pool)  # refuses now what could not be built later
     return space
+
+
+def _prefix_products(pool: Pool, engine: MergeEngine) -> PrefixProducts:
+    from searcher.merge.prefix_products import PrefixProducts
+
+    return PrefixProducts(pool, engine.device, engine.dtype)
+
+
+def _magnitudes(pool: Pool, engine: MergeEngine) -> Callable[[], Mapping[str, NDArray[np.float64]]]:
+    from searcher.merge.mean_magnitudes import mean_magnitudes
+
+    return partial(mean_magnitudes, pool, engine.device, engine.dtype)
 
 
 def _unusable(what: str, error: Exception, where: str) -> SearcherError:
@@ -249,8 +280,20 @@ def make_header(parts: Parts, strategy: Strategy) -> dict[str, Any]:
         "space": parts.space.describe(),
         "strategy": strategy.describe(),
         "layout": layout,
-        "warnings": [*parts.pool.warnings, *(warning for o in parts.objectives for warning in o.warnings)],
+        "warnings": [
+            *parts.pool.warnings,
+            *(warning for o in parts.objectives for warning in o.warnings),
+            *_racing_warnings(parts),
+        ],
     }
+
+
+def _racing_warnings(parts: Parts) -> list[str]:
+    if not parts.config.racing.enabled or any(o.score_range is not None for o in parts.objectives):
+        return []
+    return [
+        "racing is on, but no objective has a known range of example scores: no candidate will race (docs/racing.md)"
+    ]
 
 
 def rescore_folder(run_folder: Path, folder: Path, splits: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -104,12 +104,13 @@ class EarlyStop:
     """Why and when the examples of a candidate were not all scored; its scores are estimates.
 
     Args:
-        reason: ``race``: it could not reach the front; ``items``: its estimate from chosen items was behind the front.
+        reason: ``race``: it could not reach the front; ``items``: its estimate from chosen items was behind the front;
+            ``halving``: it was not among the best on a part of the examples.
         scored: Number of search examples that were scored, by objective name.
         rival: Number of the front member that beat it; after a race its scores are estimated from that one's.
     """
 
-    reason: Literal["race", "items"]
+    reason: Literal["race", "items", "halving"]
     scored: Mapping[str, int]
     rival: int
 

@@ -155,6 +155,23 @@ def merge(
 
 
 @app.command()
+def plan(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Config file (YAML).")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a config key (dotted); repeatable.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a search would do and cost: opens the pool, builds and scores three candidates."""
+    from searcher.config import load_config
+    from searcher.search_plan import plan_search, plan_text
+
+    with stdout_for_json(as_json):
+        found = plan_search(load_config(config, set_ or ()))
+    print(json.dumps(found.to_json(), allow_nan=False) if as_json else plan_text(found))
+
+
+@app.command()
 def report(run: RunArgument) -> None:
     """Write RUN/report.html, self-contained and readable offline."""
     from searcher.api import open_run

@@ -17,6 +17,7 @@ from searcher.config_errors import explain
 from searcher.config_sections import (
     BudgetSection,
     CacheSection,
+    HalvingSection,
     ItemSelectionSection,
     LogSection,
     OutputSection,
@@ -95,6 +96,7 @@ class Config(BaseModel):
     racing: RacingSection = RacingSection()
     cache: CacheSection = CacheSection()
     item_selection: ItemSelectionSection = ItemSelectionSection()
+    halving: HalvingSection = HalvingSection()
     output: OutputSection = OutputSection()
     log: LogSection = LogSection()
     _document: YamlDocument = PrivateAttr(default_factory=lambda: YamlDocument({}))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
+from typing_extensions import is_typeddict
 
 from searcher.errors import ConfigError, nearest
 from searcher.yaml_file import YamlDocument
@@ -64,32 +65,41 @@ def _child(node: Any, part: str | int) -> Any:  # noqa: ANN401 - YAML is untyped
     return node[part] if _has_child(node, part) else None
 
 
-def _model_at(model: type[BaseModel], loc: Sequence[str | int]) -> type[BaseModel] | None:
-    """The model whose field a location names."""
-    found: type[BaseModel] | None = model
+def _model_at(model: type[BaseModel], loc: Sequence[str | int]) -> type[Any] | None:
+    """The model or typed dictionary whose field a location names."""
+    found: type[Any] | None = model
     for part in loc:
         if found is None or not isinstance(part, str):
             continue
-        field = found.model_fields.get(part)
-        if field is None and found.__name__ == part:  # a union member's own name stands in the location
+        annotation = _fields(found).get(part)
+        if annotation is None and found.__name__ == part:  # a union member's own name stands in the location
             continue
-        found = _first_model(None if field is None else field.annotation)
+        found = _first_model(annotation)
     return found
 
 
-def _first_model(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any type expression
-    """The first pydantic model in an annotation, unions and lists included."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _fields(model: type[Any] | None) -> dict[str, Any]:
+    """Annotation of each key of a model or typed dictionary."""
+    if model is None:
+        return {}
+    if issubclass(model, BaseModel):
+        return {name: field.annotation for name, field in model.model_fields.items()}
+    return get_type_hints(model)
+
+
+def _first_model(annotation: Any) -> type[Any] | None:  # noqa: ANN401 - any type expression
+    """The first pydantic model or typed dictionary in an annotation, unions and lists included."""
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_typeddict(annotation)):
         return annotation
     return next((model for part in get_args(annotation) if (model := _first_model(part)) is not None), None)
 
 
-def _words(finding: Any, path: Sequence[str | int], model: type[BaseModel] | None) -> tuple[str, str]:  # noqa: ANN401
+def _words(finding: Any, path: Sequence[str | int], model: type[Any] | None) -> tuple[str, str]:  # noqa: ANN401
     """What happened and what to do."""
     key = next((part for part in reversed(path) if isinstance(part, str)), "(top level)")
     message = str(finding["msg"])
     if finding["type"] == "extra_forbidden":
-        known = [] if model is None else sorted(model.model_fields)
+        known = sorted(_fields(model))
         hint = nearest(key, known)
         start = f"Did you mean {hint!r}? " if hint else ""
         return f"Unknown key {key!r}.", f"{start}Known keys here: {', '.join(known)}."

@@ -78,6 +78,21 @@ class ItemSelectionSection(BaseModel):
     ] = "anchors"
 
 
+class HalvingSection(BaseModel):
+    """Only the better part of the candidates is scored on the next, larger share of the search examples."""
+
+    model_config = STRICT
+    enabled: Annotated[bool, Field(description="Whether candidates are scored on growing shares.")] = False
+    first: Annotated[int, Field(ge=4, description="Examples of the first share, of the objective with most.")] = 32
+    reduction: Annotated[
+        float, Field(gt=1, le=10, description="Factor between shares; 1 / reduction of the candidates goes on.")
+    ] = 3.0
+    by: Annotated[
+        Literal["front", "worst"],
+        Field(description="What is better: the rank in non-dominated sorting, or the worst objective."),
+    ] = "front"
+
+
 class LogSection(BaseModel):
     """External loggers are not part of this version; log.jsonl is always written."""
 

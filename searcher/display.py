@@ -77,6 +77,9 @@ class Progress:
             self._say(
                 f"{fields['hits']} of {n} scores ({fields['rate']:.0%}) were known from earlier runs (key `cache`)"
             )
+        elif event == "described":
+            for what in ("space", "strategy"):
+                self._say(f"{what}: " + fields[what].replace("\n", "\n  "))
         elif event == "warning":
             self._say(f"warning: {fields['message']}")
         elif event in ("evaluated", "rescored"):

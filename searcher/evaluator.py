@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from searcher.candidate import SPLITS, Candidate, EarlyStop, Evaluation, Score, Split
 from searcher.errors import CandidateError, SearcherError
 from searcher.isolation import isolated
-from searcher.item_selection.selection import ItemSelection
 from searcher.known_scores import KnownScores
 from searcher.merge.live_model import LiveModel
 from searcher.raced_scores import RacedScores, find_race
@@ -48,6 +47,26 @@ class Scorer(Protocol):
         """Joins per-example scores."""
 
 
+class Selection(Protocol):
+    """Lets candidates be scored on a part of the search examples first."""
+
+    def observe(self, candidate: Candidate, scores: Mapping[str, Score]) -> None:
+        """Take the search scores of a candidate, estimates included."""
+
+    def restore(
+        self,
+        candidates: Sequence[Candidate],
+        evaluations: Iterable[Evaluation],
+        examples: Callable[[int], Mapping[str, NDArray[np.float64]]],
+    ) -> None:
+        """Observe what a run has recorded."""
+
+    def scores(
+        self, objectives: Sequence[Any], score: Callable[[Any, Any], Score]
+    ) -> tuple[dict[str, Score], EarlyStop | None]:
+        """Search scores of a candidate: full ones, or estimates and why they were left."""
+
+
 class Builder(Protocol):
     """What the evaluator needs of the merge engine."""
 
@@ -65,7 +84,7 @@ class Evaluator:
         objectives: What to score; names are unique.
         seed: Passed to every objective.
         known: Scores computed before; None computes everything.
-        selection: Lets candidates of the strategy be scored on chosen examples first; None scores them in full.
+        selection: Lets candidates of the strategy be scored on a part of the examples first; None scores all in full.
     """
 
     def __init__(
@@ -75,7 +94,7 @@ class Evaluator:
         *,
         seed: int,
         known: KnownScores | None = None,
-        selection: ItemSelection | None = None,
+        selection: Selection | None = None,
     ) -> None:
         self._engine, self._objectives, self._seed = engine, tuple(objectives), seed
         self.known, self.selection = known, selection
@@ -100,11 +119,11 @@ class Evaluator:
             found = self._attempt(candidate, split, lambda merge: self._selected(merge, selection))
         else:
             found = self._attempt(candidate, split, lambda merge: (self._full(merge, split), None))
-        if found.error is None and found.stopped is None:
+        if found.error is None:
             selection.observe(candidate, found.scores)
         return found
 
-    def _selected(self, merge: _Merge, selection: ItemSelection) -> tuple[Scores, EarlyStop | None]:
+    def _selected(self, merge: _Merge, selection: Selection) -> tuple[Scores, EarlyStop | None]:
         def score(objective: Scorer, examples: slice | None) -> Score:
             is_part = isinstance(examples, slice) and examples != objective.splits["search"]  # not worth a file
             return _checked(objective.name, self._apply(objective, merge, examples, keep=not is_part))

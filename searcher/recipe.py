@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -38,7 +38,9 @@ class Recipe:
             increasing, last P.
         coefficients: One row per segment, float64, shape ``(S, K)``.
         settings: Operator settings: a scalar, or an array of shape ``(S,)`` or ``(S, K)``.
-        layers: Which source's layer stands at each depth, for data-flow merges; None keeps the depth.
+        layers: Which source's layer stands at each depth (name and number), for data-flow merges; None keeps the depth.
+            The parameter line is then that of the built model, at whose depth d every model has its layer of the number
+            named; the coefficients are over these, and not 0 for the source named.
 
     Raises:
         ValueError: If shapes disagree, a number is not finite or boundaries do not increase.
@@ -157,6 +159,22 @@ class Recipe:
     @override
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+def layers_text(layers: Sequence[tuple[str, int]]) -> str:
+    """Layers by depth in runs.
+
+    Example:
+        >>> layers_text([("a", 0), ("a", 1), ("b", 1), ("a", 1)])
+        'a 0-1, b 1, a 1'
+    """
+    runs: list[tuple[str, int, int]] = []
+    for source, layer in layers:
+        if runs and (runs[-1][0], runs[-1][2] + 1) == (source, layer):
+            runs[-1] = (source, runs[-1][1], layer)
+        else:
+            runs.append((source, layer, layer))
+    return ", ".join(f"{name} {first}" if first == last else f"{name} {first}-{last}" for name, first, last in runs)
 
 
 def _frozen(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,8 +15,9 @@ from searcher.candidate import Candidate, Evaluation, Split
 from searcher.front_file import stopped_early, tags_of
 from searcher.history import History
 from searcher.multi_objective.hypervolume import hypervolume
-from searcher.pool.layout import TensorEntry
-from searcher.recipe import Recipe
+from searcher.pool.depth import built_layout
+from searcher.pool.layout import Layout, TensorEntry
+from searcher.recipe import Recipe, layers_text
 from searcher.report.data import (
     BaselineRow,
     CandidateRow,
@@ -136,6 +137,8 @@ def _summary(recipe: Recipe) -> str:
     """One line: operator and mean coefficient of each model over the parameter line."""
     lengths = np.diff(recipe.boundaries) / recipe.n_parameters
     means = lengths @ recipe.coefficients
+    if recipe.layers is not None:
+        return f"{len(recipe.layers)} layers: {layers_text(recipe.layers)}"
     return f"{recipe.operator}, mean " + ", ".join(f"{m} {c:.2f}" for m, c in zip(recipe.models, means, strict=True))
 
 
@@ -171,12 +174,14 @@ def _baseline_volume(history: History) -> float:
 def _table(candidate: Candidate, title: str, layout: Sequence[Sequence[Any]]) -> CoefficientTable:
     """Coefficients of a point, one row per stretch of the layout on which they are constant."""
     recipe = candidate.recipe
-    tensors = [TensorEntry(name, (), offset, size, block, kind) for name, offset, size, block, kind in layout]
+    tensors = tuple(TensorEntry(name, (), offset, size, block, kind) for name, offset, size, block, kind in layout)
+    built = built_layout(recipe, Layout(tensors)).tensors
     labels = [
-        _segment_label(tensors, int(a), int(b))
+        _segment_label(built, int(a), int(b))
         for a, b in zip(recipe.boundaries[:-1], recipe.boundaries[1:], strict=True)
     ]
     rows = tuple(tuple(row) for row in recipe.coefficients.tolist())
+    title = title if recipe.layers is None else f"{title}; layers {layers_text(recipe.layers)}"
     return CoefficientTable(candidate.number, title, tuple(labels), recipe.models, rows)
 
 

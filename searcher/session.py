@@ -22,6 +22,7 @@ from searcher.executor.base import EXECUTORS
 from searcher.front_file import write_front
 from searcher.history import History, ObjectiveInfo
 from searcher.racing.race import RaceSettings
+from searcher.recipe import Recipe
 from searcher.run_header import data_hashes, package_versions, stored_config
 from searcher.sqlite_storage import SqliteStorage
 from searcher.strategies.base import Strategy
@@ -115,7 +116,7 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
         evaluator=parts.evaluator,
         executor=executor(**{k: v for k, v in parts.config.executor.items() if k != "name"}),
         storage=storage,
-        baselines=_baselines(parts),
+        baselines=baselines_of(parts),
         budget=Budget(**header["budget"]),
         hours_before=header.get("elapsed", 0.0) / 3600,
         listeners=[FrontWriter(folder), log, *listeners],
@@ -124,6 +125,8 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
     )
     for warning in [*header["warnings"], *version_notes(header)]:
         _emit((log, *listeners), "warning", message=warning)
+    if not study.history.evaluations:
+        _emit((log, *listeners), "described", space=header["space"], strategy=header["strategy"])
     selection, known = parts.evaluator.selection, parts.evaluator.known
     if selection is not None:
         selection.restore(study.history.candidates, storage.evaluations(), lambda n: storage.examples(n, "search"))
@@ -164,7 +167,8 @@ def _note_session(storage: SqliteStorage, strategy: Strategy, started: float) ->
     storage.write_header({**storage.header, "elapsed": elapsed, "strategy": strategy.describe()})
 
 
-def _baselines(parts: Parts) -> list[Any]:
+def baselines_of(parts: Parts) -> list[tuple[str, Recipe]]:
+    """Named merges that a run of these parts evaluates first."""
     if parts.config.baselines == "none":
         return []
     base = None if parts.pool.base is None else parts.pool.base.name

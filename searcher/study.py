@@ -149,13 +149,15 @@ class Study:
         self._evaluate([c for c in self.history.candidates if c.origin == "seed" and not self._is_scored(c.number)])
 
     def _seed_genomes(self) -> list[Genome]:
-        """Genomes of the non-dominated baselines that the space can express only as another merge."""
+        """Genomes of the non-dominated ones among the baselines that the space can express only as another merge."""
         scored = [(c, f) for c in self.history.baselines() if (f := self.history.fitness(c.number)) is not None]
-        if not scored or any(c.genome is not None for c, _ in scored):
+        if any(c.genome is not None for c, _ in scored):
             return []
-        best = non_dominated(np.array([f for _, f in scored]))
-        found = [self._space.encode(c.recipe) for (c, _), kept in zip(scored, best, strict=True) if kept]
-        return [genome for genome in found if genome is not None][:MAX_SEEDS]
+        encoded = [(genome, f) for c, f in scored if (genome := self._space.encode(c.recipe)) is not None]
+        if not encoded:
+            return []
+        best = non_dominated(np.array([f for _, f in encoded]))
+        return [genome for (genome, _), kept in zip(encoded, best, strict=True) if kept][:MAX_SEEDS]
 
     def _replay(self) -> None:
         """Bring the strategy to the state it had when the record ends."""

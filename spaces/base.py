@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from searcher.candidate import Genome
 from searcher.pool.layout import Layout
@@ -48,6 +51,11 @@ class SpaceContext:
         searched: Operator settings that are genes.
         unchanged: Tensors that no model changes, such as the embeddings of a pool of adapters; genes of their own
             would do nothing.
+        magnitudes: Measures the mean magnitude of each task vector, by tensor name, shape ``(K,)``; without a base
+            that of the deviations from the models' mean. Reads the whole pool; None if there is none to read.
+        prefix_products: Inner products of the base and the task vectors, or without a base of the models' weights,
+            over positions ``0 ... p - 1`` of the line: from ``p`` to float64 of shape ``(V, V)``, V = K + 1 or K. Asking
+            reads the sources the first time. None if there are no weights to ask.
     """
 
     layout: Layout
@@ -58,6 +66,8 @@ class SpaceContext:
     fixed: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     searched: tuple[SearchedSetting, ...] = ()
     unchanged: frozenset[str] = frozenset()
+    magnitudes: Callable[[], Mapping[str, NDArray[np.float64]]] | None = None
+    prefix_products: Callable[[int], NDArray[np.float64]] | None = None
 
 
 class Space(ABC):
@@ -66,6 +76,9 @@ class Space(ABC):
     The constructor takes the :class:`SpaceContext` and keyword-only settings; their annotations and defaults
     are the config schema of the space.
     """
+
+    changes_depth: ClassVar[bool] = False
+    """Whether recipes have ``layers``, so that models of another depth must be built."""
 
     @abstractmethod
     def __init__(self, context: SpaceContext) -> None: ...

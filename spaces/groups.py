@@ -1,61 +1,21 @@
-"""Groups of tensors that share genes, and the segments of the parameter line they cover."""
+"""Genes of spaces whose groups of tensors each have coefficients of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from searcher.candidate import Genome
-from searcher.pool.layout import Layout, TensorEntry
-from searcher.recipe import Recipe, SettingValue
+from searcher.recipe import Recipe
 from searcher.spaces.base import Space, SpaceContext
+from searcher.spaces.coefficients import CoefficientGenes, Constraints, coefficient_genes
+from searcher.spaces.group_map import GroupMap
+from searcher.spaces.setting_genes import SettingGenes, gene_name
 
-
-@dataclass(frozen=True, eq=False)
-class GroupMap:
-    """Which group each segment of the parameter line belongs to.
-
-    Args:
-        labels: One name per group, in order of first appearance, length G.
-        boundaries: Segment borders, int64, shape ``(S + 1,)``.
-        group_of_segment: Index into ``labels``, int64, shape ``(S,)``.
-    """
-
-    labels: tuple[str, ...]
-    boundaries: NDArray[np.int64]
-    group_of_segment: NDArray[np.int64]
-
-
-def group_tensors(
-    layout: Layout, label: Callable[[TensorEntry], str], unchanged: Collection[str] = frozenset()
-) -> GroupMap:
-    """Group the tensors of a layout by a label; neighbours of one group form one segment.
-
-    Args:
-        layout: The parameter line.
-        label: Name of a tensor's group.
-        unchanged: Tensors that join the group before them, or at the start the one behind, instead of having one
-            of their own: whatever their coefficients, the merge is the same.
-    """
-    index: dict[str, int] = {}
-    borders: list[int] = [0]
-    groups: list[int] = []
-    changed = [tensor for tensor in layout.tensors if tensor.name not in unchanged] or layout.tensors
-    names = {tensor.name for tensor in changed}
-    current = label(changed[0])
-    for tensor in layout.tensors:
-        current = label(tensor) if tensor.name in names else current
-        group = index.setdefault(current, len(index))
-        if groups and groups[-1] == group:
-            borders[-1] = tensor.stop
-        else:
-            groups.append(group)
-            borders.append(tensor.stop)
-    return GroupMap(tuple(index), np.array(borders, dtype=np.int64), np.array(groups, dtype=np.int64))
+UNCONSTRAINED = Constraints()
 
 
 class GroupedGenes:
@@ -69,22 +29,33 @@ class GroupedGenes:
         groups: The groups.
         low: Coefficient at gene 0.
         high: Coefficient at gene 1.
+        constraints: On the coefficients of each group.
+        coefficients: A map from genes to coefficients that takes the place of range and constraints.
+
+    Raises:
+        ValueError: If the constraints do not fit.
     """
 
-    def __init__(self, context: SpaceContext, groups: GroupMap, low: float, high: float) -> None:
-        self.context, self.groups, self.low, self.high = context, groups, low, high
-        heads = ("t",) if context.interpolates else context.models
-        self._n_columns = len(heads)
-        names = [_gene(head, label, len(groups.labels)) for label in groups.labels for head in heads]
-        for setting in context.searched:
-            labels = groups.labels if setting.per == "group" else ("",)
-            names += [_gene(setting.name, label, len(labels)) for label in labels]
-        self.names = tuple(names)
+    def __init__(
+        self,
+        context: SpaceContext,
+        groups: GroupMap,
+        low: float,
+        high: float,
+        constraints: Constraints = UNCONSTRAINED,
+        coefficients: CoefficientGenes | None = None,
+    ) -> None:
+        self.context, self.groups = context, groups
+        self._coefficients = coefficients or coefficient_genes(context, low, high, constraints)
+        self._settings = SettingGenes(context, groups)
+        heads = self._coefficients.heads
+        names = [gene_name(head, label, len(groups.labels)) for label in groups.labels for head in heads]
+        self.names = (*names, *self._settings.names)
 
     @property
     def n_coefficients(self) -> int:
         """Number of genes that are coefficients."""
-        return len(self.groups.labels) * self._n_columns
+        return len(self.groups.labels) * len(self._coefficients.heads)
 
     def decode(self, genome: Genome) -> Recipe:
         """The recipe of a genome of shape ``(dim,)``; genes outside [0, 1] are clipped.
@@ -92,15 +63,10 @@ class GroupedGenes:
         Raises:
             ValueError: If the genome has another shape or is not finite.
         """
-        genes = np.asarray(genome, dtype=np.float64)
-        if genes.shape != (len(self.names),) or not np.all(np.isfinite(genes)):
-            raise ValueError(
-                f"Expected a finite genome of shape ({len(self.names)},), one gene per name in Space.names, "
-                f"but got shape {genes.shape}."
-            )
-        genes = np.clip(genes, 0.0, 1.0)
-        per_group = self.low + genes[: self.n_coefficients].reshape(-1, self._n_columns) * (self.high - self.low)
-        rows = per_group[self.groups.group_of_segment]  # (S, columns)
+        genes = checked_genes(genome, len(self.names))
+        n = self.n_coefficients
+        per_group = self._coefficients.decode(genes[:n].reshape(len(self.groups.labels), -1))
+        rows = self.groups.spread(per_group, self.groups.fixed)  # (S, columns)
         if self.context.interpolates and len(self.context.models) == 2:
             rows = np.concatenate([1.0 - rows, rows], axis=1)
         recipe = Recipe(
@@ -109,76 +75,46 @@ class GroupedGenes:
             base=self.context.base,
             boundaries=self.groups.boundaries,
             coefficients=rows,
-            settings=self._decode_settings(genes[self.n_coefficients :]),
+            settings=self._settings.decode(genes[n:]),
         )
         return recipe.canonical()
 
     def encode(self, recipe: Recipe) -> Genome | None:
         """The genome with the recipe's coefficients, or None if they are not constant on groups or out of range."""
-        columns = self._columns_of(recipe)
-        if columns is None or self.high == self.low:
+        columns = columns_of(recipe, self.context)
+        if columns is None:
             return None
-        per_group = _constant_on_groups(recipe.boundaries, columns, self.groups)
-        if per_group is None:
+        per_group = self.groups.gather(recipe.boundaries, columns, self.groups.fixed)
+        genes = None if per_group is None else self._coefficients.encode(per_group)
+        if genes is None:
             return None
-        genes = (per_group.ravel() - self.low) / (self.high - self.low)
-        if np.any(genes < -1e-9) or np.any(genes > 1 + 1e-9):
-            return None
-        genome: Genome = np.concatenate([genes, self._encode_settings(recipe)]).clip(0.0, 1.0)
+        genome: Genome = np.concatenate([genes.ravel(), self._settings.encode(recipe)]).clip(0.0, 1.0)
         return genome
 
-    def _columns_of(self, recipe: Recipe) -> NDArray[np.float64] | None:
-        """Coefficients of the recipe in this space's model order, shape (S, columns); None if a model is foreign."""
-        if recipe.n_parameters != self.groups.boundaries[-1] or not set(recipe.models) <= set(self.context.models):
-            return None
-        full = np.zeros((recipe.n_segments, len(self.context.models)))
-        for column, model in enumerate(recipe.models):
-            full[:, self.context.models.index(model)] = recipe.coefficients[:, column]
-        if self.context.interpolates and len(self.context.models) == 2:
-            total = full.sum(axis=1, keepdims=True)
-            if np.any(np.abs(total - 1.0) >= 1e-9):
-                return None
-            return np.asarray(full[:, 1:] / total, dtype=np.float64)
-        return full
-
-    def _decode_settings(self, genes: NDArray[np.float64]) -> dict[str, SettingValue]:
-        settings: dict[str, SettingValue] = dict(self.context.fixed)
-        at = 0
-        for setting in self.context.searched:
-            n = len(self.groups.labels) if setting.per == "group" else 1
-            values = setting.low + genes[at : at + n] * (setting.high - setting.low)
-            settings[setting.name] = (
-                values[self.groups.group_of_segment] if setting.per == "group" else float(values[0])
-            )
-            at += n
-        return settings
-
-    def _encode_settings(self, recipe: Recipe) -> NDArray[np.float64]:
-        genes: list[float] = []
-        for setting in self.context.searched:
-            n = len(self.groups.labels) if setting.per == "group" else 1
-            value = recipe.settings.get(setting.name) if recipe.operator == self.context.operator else None
-            array = None if value is None else np.broadcast_to(np.asarray(value, np.float64), (recipe.n_segments,))
-            found = None if array is None else _constant_on_groups(recipe.boundaries, array[:, None], self.groups)
-            span = setting.high - setting.low
-            if found is None or span == 0:
-                genes += [0.5] * n
-            else:
-                genes += [
-                    float((x - setting.low) / span) for x in (found[:, 0] if setting.per == "group" else found[:1, 0])
-                ]
-        return np.clip(np.array(genes, dtype=np.float64), 0.0, 1.0)
+    def describe_coefficients(self) -> str:
+        """How many genes the coefficients have, and what these may be."""
+        n = len(self.groups.labels)
+        each = self.n_coefficients if n == 1 else f"{n} groups x {self.n_coefficients // n} = {self.n_coefficients}"
+        genes = "gene" if self.n_coefficients == 1 else "genes"
+        return f"{each} {genes} for coefficients {self._coefficients.describe()}"
 
     def describe_settings(self) -> list[str]:
         """One line for each searched operator setting."""
-        return [
-            f"{s.name} of {self.context.operator}: [{s.low:g}, {s.high:g}], one gene per {s.per}"
-            for s in self.context.searched
-        ]
+        return self._settings.describe()
 
 
 class GroupedSpace(Space):
-    """A space whose genes are coefficients of groups of tensors; leaves make the groups in their constructor."""
+    """A space whose genes are coefficients of groups of tensors; leaves make the groups in their constructor.
+
+    Args:
+        simplex: The coefficients of each group are not negative and add up to ``total``. By stick-breaking: one gene
+            per model but the last, ``after MODEL``, which leaves nothing to the models behind it at 0, all at 1.
+        total: Sum of the coefficients on the simplex. ``[low, high]`` makes it one more gene per group; from 0 on
+            this contains the base.
+        max_models: At most so many models of each group are not 0: those with the largest genes.
+        fixed: Groups without genes, each ``{match: PATTERN, coefficients: C}``: tensors whose name matches the shell
+            pattern always have the coefficient C, or one per model. ``coefficients: 0`` leaves them as in the base.
+    """
 
     _genes: GroupedGenes
 
@@ -196,25 +132,39 @@ class GroupedSpace(Space):
         return self._genes.encode(recipe)
 
 
-def _gene(head: str, label: str, n_groups: int) -> str:
-    """Name of a gene: the bare head if there is only one group."""
-    return head if n_groups == 1 else f"{head}[{label}]"
+def checked_genes(genome: Genome, dim: int) -> NDArray[np.float64]:
+    """The genes clipped to [0, 1], shape ``(dim,)``.
+
+    Raises:
+        ValueError: If the genome has another shape or is not finite.
+    """
+    genes = np.asarray(genome, dtype=np.float64)
+    if genes.shape != (dim,) or not np.all(np.isfinite(genes)):
+        raise ValueError(
+            f"Expected a finite genome of shape ({dim},), one gene per name in Space.names, "
+            f"but got shape {genes.shape}."
+        )
+    return np.clip(genes, 0.0, 1.0)
 
 
-def _constant_on_groups(
-    boundaries: NDArray[np.int64], values: NDArray[np.float64], groups: GroupMap
-) -> NDArray[np.float64] | None:
-    """Values per group, shape (G, columns), of values per segment of another cut; None if one group has several."""
-    found = np.full((len(groups.labels), values.shape[1]), np.nan)
-    for segment, group in enumerate(groups.group_of_segment):
-        first = int(np.searchsorted(boundaries, groups.boundaries[segment], side="right")) - 1
-        last = int(np.searchsorted(boundaries, groups.boundaries[segment + 1], side="left"))
-        for row in values[first:last]:
-            if np.isnan(found[group, 0]):
-                found[group] = row
-            elif np.any(found[group] != row):
-                return None
-    return found
+def columns_of(recipe: Recipe, context: SpaceContext) -> NDArray[np.float64] | None:
+    """Coefficients of a recipe in the context's model order, shape ``(S, columns)``; None if it is foreign.
+
+    For operators between two models the only column is the position, if the coefficients add up to 1.
+    """
+    if recipe.n_parameters != context.layout.n_parameters or not set(recipe.models) <= set(context.models):
+        return None
+    if recipe.layers is not None:  # of another depth
+        return None
+    full = np.zeros((recipe.n_segments, len(context.models)))
+    for column, model in enumerate(recipe.models):
+        full[:, context.models.index(model)] = recipe.coefficients[:, column]
+    if context.interpolates and len(context.models) == 2:
+        total = full.sum(axis=1, keepdims=True)
+        if np.any(np.abs(total - 1.0) >= 1e-9):
+            return None
+        return np.asarray(full[:, 1:] / total, dtype=np.float64)
+    return full
 
 
 def ranges(pair: Sequence[float]) -> tuple[float, float]:

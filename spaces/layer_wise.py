@@ -6,9 +6,12 @@ from typing import Literal
 
 from typing_extensions import override
 
-from searcher.pool.layout import Layout, TensorEntry
+from searcher.pool.layout import TensorEntry
 from searcher.spaces.base import SPACES, SpaceContext
-from searcher.spaces.groups import GroupedGenes, GroupedSpace, group_tensors, ranges
+from searcher.spaces.coefficients import Constraints
+from searcher.spaces.group_map import group_tensors
+from searcher.spaces.groups import GroupedGenes, GroupedSpace, ranges
+from searcher.spaces.name_patterns import FixedGroup, NameFilter, describe_fixed, with_filters, with_fixed
 
 
 @SPACES.register("layer_wise")
@@ -23,6 +26,8 @@ class LayerWise(GroupedSpace):
         by: ``block`` separates blocks, ``kind`` separates module kinds (attention, mlp, norm ...) inside
             them; ``[kind]`` alone shares each kind over all blocks.
         granularity: Number of consecutive blocks that share genes.
+        filters: Groups of your own, each ``{match: PATTERN, group: NAME}``: tensors whose name matches the shell
+            pattern (``*``, ``?``, ``[ab]``) belong to that group, whatever their block. The first match wins.
     """
 
     def __init__(
@@ -32,28 +37,29 @@ class LayerWise(GroupedSpace):
         range: tuple[float, float] = (0.0, 1.0),
         by: tuple[Literal["block", "kind"], ...] = ("block",),
         granularity: int = 1,
+        filters: tuple[NameFilter, ...] = (),
+        simplex: bool = False,
+        total: float | tuple[float, float] = 1.0,
+        max_models: int | None = None,
+        fixed: tuple[FixedGroup, ...] = (),
     ) -> None:
         low, high = ranges(range)
         if not by or not set(by) <= {"block", "kind"}:
             raise ValueError(f"Expected `by` to hold block, kind or both, but got {list(by)}.")
         if granularity < 1:
             raise ValueError(f"Expected a granularity of at least 1 block, but got {granularity}.")
-        self._by, self._granularity = frozenset(by), granularity
-        groups = group_tensors(context.layout, self._label_of(context.layout), context.unchanged)
-        self._genes = GroupedGenes(context, groups, low, high)
-
-    def _label_of(self, layout: Layout) -> _Labels:
-        return _Labels(self._by, self._granularity, layout.n_blocks)
+        labels = _Labels(frozenset(by), granularity, context.layout.n_blocks)
+        label, rows = with_fixed(with_filters(labels, filters, context.layout), fixed, context)
+        groups = group_tensors(context.layout, label, context.unchanged, rows)
+        self._genes = GroupedGenes(context, groups, low, high, Constraints(simplex, total, max_models))
+        self._fixed = fixed
 
     @override
     def describe(self) -> str:
         genes = self._genes
-        labels = genes.groups.labels
-        head = (
-            f"layer_wise: {len(labels)} groups x {genes.n_coefficients // len(labels)} = {genes.n_coefficients} "
-            f"coefficients in [{genes.low:g}, {genes.high:g}]"
-        )
-        return "\n".join([head, "groups: " + ", ".join(labels), *genes.describe_settings()])
+        head = f"layer_wise: {genes.describe_coefficients()}"
+        groups = "groups: " + ", ".join(genes.groups.labels)
+        return "\n".join([head, groups, *describe_fixed(self._fixed), *genes.describe_settings()])
 
 
 class _Labels:

@@ -246,3 +246,11 @@ def test_a_folder_scored_alone_has_the_scores_of_the_run(name: str, tmp_path_fac
 def test_a_folder_without_a_model_cannot_be_scored(tmp_path: Path) -> None:
     with pytest.raises(PoolError):
         score_folder(quickstart(), tmp_path, ["search"])
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("loss", 1), ("accuracy", 0)])
+def test_racing_without_anything_that_races_is_warned_of(kind: str, expected: int) -> None:
+    objective = {"name": "low", "type": kind, "data": f"{DIGITS}/low.npz"}
+    made = assemble(config(objectives=[objective], racing={"enabled": True}))
+    warnings = make_header(made, made.strategy(0, 20))["warnings"]
+    assert sum("no candidate will race" in warning for warning in warnings) == expected

@@ -53,6 +53,7 @@ MISTAKES: dict[str, tuple[str, str, str, int, str]] = {
     "density fixed out of range": ("{search: [0.1, 1.0]}", "3", "'density' has a wrong value", 6, "Change"),
     "remote code": ("  base: base", "  trust_remote_code: true\n  base: base", "not allowed", 4, "False"),
     "loader": ("  base: base", "  loader: pickle\n  base: base", "'loader'", 4, "python:"),
+    "space filter misspelt": ("by: [block]", "filters: [{mach: '*', group: x}]", "Unknown key 'mach'", 7, "'match'"),
     "space by": ("by: [block]", "by: [blocks]", "'by'", 7, ""),
     "racing without error": ("seed: 3", "racing: {enabled: true, error: 0}", "'error' has a wrong value", 2, "Change"),
     "racing without block": ("seed: 3", "racing: {enabled: true, block: 0}", "'block' has a wrong value", 2, "Change"),
@@ -77,7 +78,8 @@ def write(tmp_path: Path, text: str) -> Path:
 def test_a_good_config_is_read_with_all_defaults(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, GOOD))
     assert config.operator["density"] == {"search": (0.1, 1.0), "per": "run"}
-    assert config.space == {"name": "layer_wise", "range": (0.0, 1.5), "by": ("block",), "granularity": 1}
+    free = {"filters": (), "fixed": (), "simplex": False, "total": 1.0}
+    assert config.space == {"name": "layer_wise", "range": (0.0, 1.5), "by": ("block",), "granularity": 1, **free}
     assert config.objectives[1]["target"] == 0.1
     assert config.strategy["population"] == 16
     assert config.executor == {"name": "serial"}

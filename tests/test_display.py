@@ -77,6 +77,13 @@ def test_lines_name_every_baseline_and_what_changes_the_front() -> None:
     assert len(lines) < 30
 
 
+def test_the_space_and_the_strategy_are_described_before_anything_is_spent() -> None:
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        progress("described", {"space": "chunk_wise: 2 chunks\nblock 0: 2", "strategy": "random search"})
+    assert stream.getvalue() == "space: chunk_wise: 2 chunks\n  block 0: 2\nstrategy: random search\n"
+
+
 def test_failures_are_named() -> None:
     lines = watch(io.StringIO(), evaluator=ToyEvaluator(lambda c: c.number == 1))
     assert "candidate 1 (a): failed: NonFiniteWeights |" in lines[2]

@@ -153,9 +153,11 @@ def make_schema_1(folder: Path, run: Path) -> None:
         db.execute("ALTER TABLE evaluations DROP COLUMN stopped")
         db.execute("UPDATE header SET value = '1' WHERE key = 'schema'")
         config_text = db.execute("SELECT value FROM header WHERE key = 'config'").fetchone()[0]
-        old = {k: v for k, v in json.loads(config_text).items() if k not in ("racing", "cache", "item_selection")} | {
-            "racing": {"enabled": False}
-        }
+        old = {
+            k: v
+            for k, v in json.loads(config_text).items()
+            if k not in ("racing", "cache", "item_selection", "halving")
+        } | {"racing": {"enabled": False}}
         db.execute("UPDATE header SET value = ? WHERE key = 'config'", (json.dumps(old),))
     db.close()
 

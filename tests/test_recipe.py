@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from searcher.recipe import Recipe, SettingValue
+from searcher.recipe import Recipe, SettingValue, layers_text
 
 coefficient = st.floats(-2, 2, allow_nan=False).map(lambda x: round(x, 6))
 
@@ -116,3 +117,12 @@ def test_nonsense_is_refused(
 def test_broken_json_is_refused(record: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="recipe object"):
         Recipe.from_json(record)
+
+
+def test_layers_are_told_in_runs_and_are_part_of_the_digest() -> None:
+    layers = (("a", 0), ("a", 1), ("b", 2), ("a", 2), ("a", 2))
+    assert layers_text(layers) == "a 0-1, b 2, a 2, a 2"
+    plain = Recipe("linear", ("a", "b"), None, np.array([0, 4]), np.ones((1, 2)))
+    known = {replace(plain, layers=layers[:n]).digest for n in range(1, 6)} | {plain.digest}
+    assert len(known) == 6
+    assert Recipe.from_json(replace(plain, layers=layers).to_json()).layers == layers

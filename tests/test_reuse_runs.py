@@ -24,6 +24,7 @@ from tests.short_run import ROOT, made_once, quickstart
 from tests.toy import content
 
 ITEMS = ("item_selection.enabled=true", "item_selection.examples=40")
+HALVING = "halving={enabled: true, first: 20}"
 N = 40
 
 
@@ -68,6 +69,19 @@ def counted(calls: list[int]) -> Callable[..., Score]:
     return evaluate
 
 
+def interrupted_at(n: int) -> Callable[..., Score]:
+    """An Accuracy.evaluate that is interrupted at its n-th call."""
+    original, left = Accuracy.evaluate, [n]
+
+    def evaluate(self: Accuracy, model: LiveModel, examples: Any, seed: int) -> Score:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return original(self, model, examples, seed)
+
+    return evaluate
+
+
 def test_a_second_run_knows_the_scores_of_the_first(
     own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,17 +121,6 @@ def test_chosen_examples_are_fewer_and_the_front_has_full_scores(selected: Path)
 def test_an_interrupted_run_chooses_the_same_examples(
     selected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted_at(n: int) -> Callable[..., Score]:
-        original, left = Accuracy.evaluate, [n]
-
-        def evaluate(self: Accuracy, model: LiveModel, examples: Any, seed: int) -> Score:
-            left[0] -= 1
-            if left[0] == 0:
-                raise KeyboardInterrupt
-            return original(self, model, examples, seed)
-
-        return evaluate
-
     for n in (9, 40, 31):
         with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
             patch.setattr(Accuracy, "evaluate", interrupted_at(n))
@@ -126,6 +129,33 @@ def test_an_interrupted_run_chooses_the_same_examples(
     assert everything(tmp_path) == everything(selected)
 
 
-def test_racing_and_item_selection_exclude_each_other(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="not both"):
-        session.start(config(*ITEMS, "racing.enabled=true"), tmp_path)
+@pytest.mark.parametrize("ways", [(*ITEMS, "racing.enabled=true"), (*ITEMS, HALVING), ("racing.enabled=true", HALVING)])
+def test_only_one_way_of_sparing_examples(ways: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="in one way"):
+        session.start(config(*ways), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_once(tmp_path_factory, "halved-run", lambda folder: session.start(config(HALVING), folder))
+
+
+def test_halving_spares_examples_and_the_front_has_full_scores(halved: Path) -> None:
+    run = open_run(halved)
+    searched = [e for (_, split), e in run.history.evaluations.items() if split == "search"]
+    stopped = {e.candidate: e.stopped for e in searched if e.stopped is not None}
+    assert len(stopped) > 5
+    assert {stop.reason for stop in stopped.values()} == {"halving"}
+    assert not stopped.keys() & {*run.history.front, *(c.number for c in run.history.baselines())}
+    assert run.record()["example_evaluations_saved"] > 0
+
+
+def test_an_interrupted_halving_goes_on_as_it_would_have(
+    halved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in (50, 9):
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(Accuracy, "evaluate", interrupted_at(n))
+            session.start(config(HALVING), tmp_path)
+    session.resume(tmp_path)
+    assert everything(tmp_path) == everything(halved)

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from searcher.candidate import Candidate, Evaluation, Split
+from searcher.candidate import Candidate, Evaluation, Genome, Split
 from searcher.errors import ErrorBudgetExceeded, RunError
+from searcher.recipe import Recipe
 from searcher.sqlite_storage import SqliteStorage
 from searcher.storage import MemoryStorage
 from searcher.study import Budget
@@ -51,6 +52,20 @@ def test_baselines_that_the_space_changes_become_seeds() -> None:
     seeds = [c for c in history.candidates if c.origin == "seed"]
     assert 1 <= len(seeds) <= 4
     assert all(c.genome is not None and c.recipe.operator == "linear" for c in seeds)
+
+
+def test_the_best_baselines_that_the_space_contains_become_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others may be better: without a genome they say nothing about where to begin."""
+    space = make_space("linear")
+    encode = space.encode
+
+    def encode_b(recipe: Recipe) -> Genome | None:
+        return encode(recipe) if recipe.coefficients.tolist() == [[0.0, 1.0]] else None
+
+    monkeypatch.setattr(space, "encode", encode_b)
+    history = make_study(MemoryStorage(), n=10, space=space).run()
+    [seed] = [c for c in history.candidates if c.origin == "seed"]
+    assert seed.recipe.coefficients.tolist() == [[0.0, 1.0]]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -14,10 +14,12 @@ from searcher.errors import ExportError, SearcherError
 from searcher.export.atomic_folder import atomic_folder
 from searcher.export.lora_export import check_adapter, write_adapter
 from searcher.export.manifest import write_manifest
+from searcher.export.mergekit_slices import mergekit_slices
 from searcher.export.mergekit_yaml import mergekit_yaml
 from searcher.export.model_card import model_card
 from searcher.export.point import ExportPoint
 from searcher.export.redaction import public_name
+from searcher.pool.depth import built_layout
 from searcher.pool.hub import HUB_ID
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def export_point(
             or the verification fails.
     """
     if format == "hf":
-        _check_space(folder, pool.layout.n_parameters * engine.dtype.itemsize)
+        _check_space(folder, point.recipe.n_parameters * engine.dtype.itemsize)
     with atomic_folder(folder, overwrite=overwrite) as temporary:
         facts = _write_content(point, engine, pool, temporary, format)
         record = _finite({**point.to_json(), **_found_by(point, engine, pool)})
@@ -99,6 +101,12 @@ def _write_content(
     """Write what distinguishes the format; returns facts for the manifest."""
     if format == "hf":
         return _write_weights(point, engine, pool, folder)
+    if format == "lora" and point.recipe.layers is not None:
+        raise ExportError(
+            "An adapter cannot change which layers run.",
+            where=f"candidate {point.candidate}",
+            fix="Export with format hf (the merged weights), recipe or mergekit.",
+        )
     if format == "lora":
         base_id = None if pool.base is None else hub_ids(pool).get(pool.base.name, "").partition("@")[0] or None
         write_adapter(folder, point.recipe, pool, base_id=base_id)
@@ -114,7 +122,11 @@ def _write_weights(point: ExportPoint, engine: MergeEngine, pool: Pool, folder: 
 
     dtype = str(engine.dtype).removeprefix("torch.")
     tensors = engine.stream(point.recipe)
-    write_model_folder(folder, _all_finite(tensors), like=pool.reference, layout=pool.layout, dtype=dtype)
+    like, layout = pool.reference, pool.layout
+    if point.recipe.layers is not None:
+        built = engine.data_flow.model(point.recipe)
+        like, layout = built.reference, built.line.layout
+    write_model_folder(folder, _all_finite(tensors), like=like, layout=layout, dtype=dtype)
     for name in ("config.json", "tokenizer_config.json"):
         _forget_path(folder / name)
     return {"loader": _public_loader(point.loader), "dtype": dtype}
@@ -144,7 +156,8 @@ def _mergekit(point: ExportPoint, engine: MergeEngine, pool: Pool) -> str:
     dtype = str(engine.dtype).removeprefix("torch.")
     names = {*point.recipe.models, *([point.recipe.base] if point.recipe.base else [])}
     sources = {name: _location(pool.source(name), pool, ids) for name in sorted(names)}
-    text = mergekit_yaml(point.recipe, pool.layout, sources=sources, dtype=dtype)
+    write = mergekit_yaml if point.recipe.layers is None else mergekit_slices
+    text = write(point.recipe, pool.layout, sources=sources, dtype=dtype)
     cache = " --lora-merge-cache CACHE_FOLDER" if any(pool.source(name).is_delta for name in names) else ""
     notes = [f"# Made for mergekit 0.1.5; run: mergekit-yaml {MERGEKIT} OUTPUT{cache}"]
     if any(name not in ids for name in names):
@@ -196,7 +209,7 @@ def _card(point: ExportPoint, pool: Pool, format: Format) -> str:
     names = dict.fromkeys([*([point.recipe.base] if point.recipe.base else []), *point.recipe.models])
     return model_card(
         point,
-        pool.layout,
+        built_layout(point.recipe, pool.layout),
         hub_ids=hub_ids(pool),
         licences=licences(pool, iter(names)),
         kind="python" if format == "hf" and point.loader != "transformers" else format,

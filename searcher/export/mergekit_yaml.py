@@ -80,7 +80,7 @@ def mergekit_yaml(recipe: Recipe, layout: Layout, *, sources: Mapping[str, str],
     if method.fixed:
         config["parameters"] = {**config.pop("parameters", {}), **method.fixed}
     notes = "".join(f"# {note}\n" for note in method.notes)
-    return notes + _dump({**config, "dtype": "float32", "out_dtype": dtype})
+    return notes + dump_config({**config, "dtype": "float32", "out_dtype": dtype})
 
 
 @dataclass(frozen=True)
@@ -191,8 +191,8 @@ def _check_sources(method: MergekitMethod, sources: Mapping[str, str]) -> None:
         )
 
 
-def _dump(config: Mapping[str, Any]) -> str:
-    """YAML text; numbers without exponents, as YAML 1.1 readers take ``1e-05`` for a string."""
+def dump_config(config: Mapping[str, Any]) -> str:
+    """A configuration as YAML text; numbers without exponents, as YAML 1.1 readers take ``1e-05`` for a string."""
     from ruamel.yaml import YAML
     from ruamel.yaml.representer import RoundTripRepresenter as Base
 

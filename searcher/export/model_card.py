@@ -16,6 +16,7 @@ from searcher.export.point import ExportPoint
 from searcher.export.redaction import public_name, redact
 from searcher.export.segments import segment_labels
 from searcher.pool.layout import Layout
+from searcher.recipe import layers_text
 
 MAX_ROWS = 400  # segments listed; recipe.json has all of them
 
@@ -154,7 +155,7 @@ def _recipe(point: ExportPoint, layout: Layout) -> str:
         rows.append([str(segment), _cell(label), *cells])
     lines = [f"Operator `{recipe.operator}`" + (f" with {', '.join(fixed)}." if fixed else ".")]
     if recipe.layers is not None:
-        lines.append("Layers by depth: " + ", ".join(f"{_cell(name)} {layer}" for name, layer in recipe.layers) + ".")
+        lines.append(f"Layers by depth: {_cell(layers_text(recipe.layers))}.")
     lines.append("Coefficient of each source in each segment of the parameters:")
     if recipe.n_segments > MAX_ROWS:
         lines.append(f"The first {MAX_ROWS} of {recipe.n_segments} segments; `recipe.json` has all.")

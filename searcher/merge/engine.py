@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from searcher.merge.backend import Work, make_backend
 from searcher.merge.changes import Changes
+from searcher.merge.data_flow import DataFlow, check_copies
 from searcher.merge.gradient import Gradients, gradient_entries, gradient_of, segment_gradient
 from searcher.merge.job import Job, make_job
 from searcher.merge.live_model import LiveModel
@@ -97,17 +98,30 @@ class MergeEngine:
     def _store(self) -> PlannedStore:
         return choose_store(self._memory, self.pool, torch.device(self.device), self.dtype)
 
+    @cached_property
+    def data_flow(self) -> DataFlow:
+        """Builds recipes with ``layers``.
+
+        Raises:
+            PoolError: If the pool's models cannot have another depth.
+        """
+        return DataFlow(self.pool, self.dtype, self.device, self._store, self._backend, self._tables)
+
     @torch.no_grad()
     def build(self, recipe: Recipe) -> LiveModel:
         """Write a merge into the live model, which is the same object every time.
 
-        Segments that are as in the recipe built before are left as they are.
+        Segments that are as in the recipe built before are left as they are. Recipes with ``layers`` have a live model
+        of their own for each depth, see :mod:`searcher.merge.data_flow`.
 
         Raises:
             ValueError: If the recipe does not fit the pool's layout or the operator.
             PoolError: If the pool lacks a model of the recipe, or the files a parameter of the module.
             CandidateError: If the operator is undefined for the coefficients.
         """
+        if recipe.layers is not None:
+            check_copies(recipe)
+            return self.data_flow.build(recipe)
         job = make_job(recipe, self.pool, self._sources)
         live = self._live
         last, self._last = self._last, None  # until the buffer is whole again
@@ -154,6 +168,10 @@ class MergeEngine:
             PoolError: As ``build``.
             CandidateError: As ``build``.
         """
+        if recipe.layers is not None:
+            check_copies(recipe)
+            yield from self.data_flow.stream(recipe)
+            return
         job = make_job(recipe, self.pool, self._sources)
         files = FileStore(self.pool, torch.device(self.device), self.dtype)
         self._tables.keep_large(0)  # until the next build: one tensor of each source is all that may be held

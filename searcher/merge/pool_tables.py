@@ -13,6 +13,7 @@ from searcher.merge.tables.arrays import Table
 from searcher.merge.tables.gram import Gram
 from searcher.merge.tables.importance import ImportanceTable
 from searcher.merge.tables.magnitudes import MagnitudeTable
+from searcher.merge.tables.mean_magnitudes import MeanMagnitudes
 from searcher.merge.tables.store import TableKey, TableStore, content_hash
 from searcher.merge.tables.variance import VarianceTable
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 OF_CHANGES = " of changes"  # marks tables of task vectors; their first source is the base
 KINDS: dict[str, type[Table]] = {
     "gram None": Gram, "magnitudes": MagnitudeTable, "variance": VarianceTable, "importance": ImportanceTable,
+    "mean_magnitudes": MeanMagnitudes,
 }  # fmt: skip
 Group = tuple[str, tuple[str, ...]]  # kind, and the sources it is of
 

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from searcher.mergekit.configuration import Configuration
 from searcher.mergekit.merge_model import MergeModel
 from searcher.mergekit.model_reference import ModelReference
 from searcher.mergekit.output_tensor import OutputTensor
+from searcher.pool.depth_config import parts_of, set_depth
 from searcher.pool.layout import block_key, kind_of
 from searcher.pool.writer import with_dtype
 
-DEPTH_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-# Lists with one entry per layer; other lists of that length mean something else.
-LAYER_LISTS = frozenset(
-    {"layer_types", "layers_block_type", "mlp_layer_types", "no_rope_layers", "attn_type_list", "block_configs"}
-)
-# Lists of layer numbers, which a change of depth makes wrong.
-LAYER_NUMBERS = frozenset(
-    {"mlp_only_layers", "attn_layer_indices", "full_attn_idxs", "full_attention_idxs", "moe_layers"}
-)
 PLACES = frozenset({"_name_or_path", "name_or_path"})  # where transformers read it from: a path of some machine
 
 
@@ -86,44 +78,19 @@ def _set_depth(
     donor = models[next(iter(configuration.models()))]
     old = len(next(iter(donor.layers.values())))
     origins = [
-        (models[one.inputs[0].model], layer)
+        (models[one.inputs[0].model].config, layer)
         for one in configuration.slices
         for layer in range(*(one.inputs[0].layers or (0, 0)))
     ]
-    part = next((p for p in _parts(content) if any(p.get(key) == old for key in DEPTH_KEYS)), None)
-    if part is None:
-        return [f"config.json states no number of layers that is {old}; set it to {len(origins)} yourself"]
-    for key in DEPTH_KEYS:
-        if part.get(key) == old:
-            part[key] = len(origins)
-    for key in LAYER_LISTS & part.keys():
-        if isinstance(part[key], list) and len(part[key]) == old:
-            part[key] = [_entry(model, key, layer, part[key]) for model, layer in origins]
-    numbered = [key for key in sorted(LAYER_NUMBERS & part.keys()) if part[key]]
-    return [f"config.json {key} holds numbers of layers, which have changed; check it" for key in numbered]
-
-
-def _entry(model: MergeModel, key: str, layer: int, fallback: Sequence[Any]) -> Any:  # noqa: ANN401 - any JSON value
-    """What a model's config says of one layer in a list with one entry per layer."""
-    for part in _parts(model.config):
-        found = part.get(key)
-        if isinstance(found, list) and layer < len(found):
-            return found[layer]
-    return fallback[layer] if layer < len(fallback) else fallback[-1]
+    return set_depth(content, old, origins)
 
 
 def _set(content: dict[str, Any], key: str, value: int) -> None:
     """Set an entry where it stands."""
-    for part in _parts(content):
+    for part in parts_of(content):
         if key in part:
             part[key] = value
             return
-
-
-def _parts(content: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - a JSON object
-    """The object and the objects in it, such as ``text_config``."""
-    yield content
-    yield from (value for value in content.values() if isinstance(value, dict))
 
 
 def _rows(outputs: Sequence[OutputTensor]) -> int | None:

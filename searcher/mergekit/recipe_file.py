@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from searcher.errors import CandidateError, ConfigError, PoolError
 from searcher.export.point import ExportPoint
+from searcher.pool.depth import built_layout
 from searcher.pool.hub import is_hub_id
 from searcher.pool.strict_json import read_json_object
 from searcher.recipe import Recipe
 
 if TYPE_CHECKING:
     from searcher.mergekit.merge_file import MergeOptions, MergeSummary
+    from searcher.pool.layout import Layout
     from searcher.pool.pool import Pool
 
 MAX_RECIPE_BYTES = 256 << 20  # a layer-wise recipe has kilobytes, one with a gene per row of a large model megabytes
@@ -40,9 +42,10 @@ def merge_recipe(path: Path, to: Path, options: MergeOptions) -> MergeSummary:
         raise ConfigError(what, where=str(path), fix="If you trust it, add --loader python:FILE:FUNCTION.")
     pool = _open_pool(recipe, record, path, options)
     _check_hashes(pool, record, path)
-    if recipe.n_parameters != pool.layout.n_parameters:
+    layout = _layout(recipe, pool, path)
+    if recipe.n_parameters != layout.n_parameters:
         raise PoolError(
-            f"The recipe is for {recipe.n_parameters:,} parameters, but the sources have {pool.layout.n_parameters:,}.",
+            f"The recipe is for {recipe.n_parameters:,} parameters, but the sources have {layout.n_parameters:,}.",
             where=str(path),
             fix="Give the sources that the recipe was made for.",
         )
@@ -53,8 +56,16 @@ def merge_recipe(path: Path, to: Path, options: MergeOptions) -> MergeSummary:
         )
     except (CandidateError, ValueError) as error:
         raise ConfigError(f"The recipe cannot be merged: {error}.", where=str(path), fix="Export it again.") from error
-    n_bytes = pool.layout.n_parameters * engine.dtype.itemsize
-    return MergeSummary(to, len(pool.layout.tensors), n_bytes, time.monotonic() - started, pool.warnings)
+    n_bytes = layout.n_parameters * engine.dtype.itemsize
+    return MergeSummary(to, len(layout.tensors), n_bytes, time.monotonic() - started, pool.warnings)
+
+
+def _layout(recipe: Recipe, pool: Pool, path: Path) -> Layout:
+    """The parameter line of the recipe's model."""
+    try:
+        return built_layout(recipe, pool.layout)
+    except ValueError as error:
+        raise ConfigError(f"The recipe cannot be merged: {error}", where=str(path), fix="Give its sources.") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -60,6 +60,14 @@ class Loader(ABC):
         """
 
     @abstractmethod
+    def full_config(self, source: FullSource) -> Mapping[str, Any] | None:
+        """config.json with what it leaves to the architecture; None if the loader builds one depth only.
+
+        Raises:
+            PoolError: If config.json cannot be used.
+        """
+
+    @abstractmethod
     def tokenizer(self, source: FullSource) -> Any:  # noqa: ANN401
         """The source's tokenizer, or None if it has none.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from typing_extensions import override
 
 from searcher.errors import PoolError
+from searcher.pool.depth_source import DepthSource
 from searcher.pool.files import inside
 from searcher.pool.loader import Loader, Skeleton, finished, skeleton_of
 from searcher.pool.source import FullSource
@@ -79,6 +80,11 @@ class TransformersLoader(Loader):
         return finished(module)
 
     @override
+    def full_config(self, source: FullSource) -> Mapping[str, Any]:
+        found: dict[str, Any] = self._config(source).to_dict()
+        return found
+
+    @override
     def tokenizer(self, source: FullSource) -> Any:
         if not any(name in source.side_files for name in TOKENIZER_FILES):
             return None
@@ -108,9 +114,10 @@ class TransformersLoader(Loader):
 
         with _quiet():
             try:
-                return AutoConfig.from_pretrained(
+                config = AutoConfig.from_pretrained(
                     source.path, trust_remote_code=self._trust_remote_code, local_files_only=True
                 )
+                return type(config).from_dict(dict(source.config)) if isinstance(source, DepthSource) else config
             except Exception as error:  # see above
                 raise _refused(source, f"config.json cannot be used: {error}") from error
 

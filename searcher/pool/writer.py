@@ -13,7 +13,7 @@ from searcher.atomic import sync_folder
 from searcher.pool.files import SINGLE_FILE, inside
 from searcher.pool.layout import Layout
 from searcher.pool.safetensors_file import BYTES_BY_DTYPE, STORED_BY_DTYPE
-from searcher.pool.source import Source
+from searcher.pool.source import FullSource, Source
 from searcher.pool.strict_json import read_json_object
 from searcher.pool.weights_writer import PlannedTensor, disk_errors, write_new_file, write_weights
 
@@ -93,7 +93,7 @@ def _write_side_file(folder: Path, name: str, like: Source, dtype: str) -> str:
     """Copy a side file; config.json gets the new type."""
     path = inside(like.path, name)
     if name == "config.json":
-        content = read_json_object(path)
+        content = dict(like.config) if isinstance(like, FullSource) else read_json_object(path)
         if "model_type" in content and not content.keys() & {"dtype", "torch_dtype"}:
             content["dtype"] = dtype
         write_new_file(folder / name, (json.dumps(with_dtype(content, dtype), indent=2) + "\n").encode())

@@ -41,7 +41,7 @@ class Distribution:
     ) -> None:
         # pycma does not support one dimension; a second gene that nobody reads makes two.
         mean = np.append(start, 0.5) if start.size == 1 else start
-        options = {
+        options: dict[str, Any] = {
             "bounds": [0.0, 1.0] if is_bounded else [None, None],
             "popsize": population,
             "randn": lambda *shape: rng.standard_normal(shape),

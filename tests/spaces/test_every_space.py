@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from searcher.pool.layout import Layout, TensorEntry
 from searcher.recipe import Recipe
@@ -26,7 +30,23 @@ def make_layout(n_blocks: int = 3) -> Layout:
     return Layout(tuple(entries))
 
 
-CONTEXTS = {
+def measured(context: SpaceContext) -> SpaceContext:
+    """The same pool with weights: what a space may ask to be measured, computed from them."""
+    n, rng = len(context.models), np.random.default_rng(5)
+    vectors = rng.normal(size=(n + (context.base is not None), context.layout.n_parameters))
+    changes = vectors[1:] if context.base is not None else vectors - vectors.mean(axis=0)
+
+    def magnitudes() -> dict[str, NDArray[np.float64]]:
+        return {t.name: np.abs(changes[:, t.offset : t.stop]).mean(axis=1) for t in context.layout.tensors}
+
+    def prefix_products(position: int) -> NDArray[np.float64]:
+        products: NDArray[np.float64] = vectors[:, :position] @ vectors[:, :position].T
+        return products
+
+    return replace(context, magnitudes=magnitudes, prefix_products=prefix_products)
+
+
+UNMEASURED = {
     "task_arithmetic": SpaceContext(make_layout(), ("a", "b", "c"), "base", "task_arithmetic", fixed={"lambda": 1.0}),
     "slerp of two": SpaceContext(make_layout(), ("a", "b"), None, "slerp", interpolates=True),
     "slerp from base": SpaceContext(make_layout(), ("a",), "base", "slerp", interpolates=True),
@@ -39,16 +59,44 @@ CONTEXTS = {
         searched=(SearchedSetting("density", 0.1, 1.0, "group"), SearchedSetting("lambda", 0.5, 1.5)),
     ),
 }
-every_space = pytest.mark.parametrize("name", SPACES.names())
-every_context = pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
+CONTEXTS = {name: measured(context) for name, context in UNMEASURED.items()}
+# spaces that take whole layers want an operator that leaves them as they are
+WHOLE_LAYERS = {
+    "linear": SpaceContext(make_layout(), ("a", "b", "c"), None, "linear", fixed={"normalize": True}),
+    "linear beside a base": SpaceContext(make_layout(), ("a", "b"), "base", "linear", fixed={"normalize": True}),
+}
+CHANGING_DEPTH = sorted(name for name in SPACES.names() if SPACES.get(name).changes_depth)
+KEEPING_DEPTH = sorted(set(SPACES.names()) - set(CHANGING_DEPTH))
+CASES = {
+    f"{name}-{label}": (name, context)
+    for name in SPACES.names()
+    for label, context in (WHOLE_LAYERS if name in CHANGING_DEPTH else CONTEXTS).items()
+}
+every_space = pytest.mark.parametrize("name", KEEPING_DEPTH)
+every_space_and_context = pytest.mark.parametrize(("name", "context"), CASES.values(), ids=CASES)
+
+
+# what has no default
+SETTINGS: dict[str, dict[str, Any]] = {
+    "product": {"spaces": ({"match": "*mlp", "name": "layer_wise"}, {"match": "*", "name": "model_wise"})}
+}
 
 
 def make(name: str, context: SpaceContext) -> Space:
-    return SPACES.get(name)(context)
+    cls: Any = SPACES.get(name)
+    space: Space = cls(context, **SETTINGS.get(name, {}))
+    return space
 
 
-@every_space
-@every_context
+def n_parameters(recipe: Recipe, layout: Layout) -> int:
+    """Length of a recipe's line: the pool's, or that of its own layers between the pool's ends."""
+    if recipe.layers is None:
+        return layout.n_parameters
+    inside = [t.size for _, layer in recipe.layers for t in layout.tensors if t.block == layer]
+    return sum(inside) + sum(t.size for t in layout.tensors if t.block is None)
+
+
+@every_space_and_context
 @given(data=st.data())
 def test_the_whole_cube_decodes(name: str, context: SpaceContext, data: st.DataObject) -> None:
     space = make(name, context)
@@ -58,7 +106,7 @@ def test_the_whole_cube_decodes(name: str, context: SpaceContext, data: st.DataO
     recipe = space.decode(genome)
     np.testing.assert_array_equal(genome, untouched)
     assert recipe == space.decode(genome)
-    assert recipe.n_parameters == context.layout.n_parameters
+    assert recipe.n_parameters == n_parameters(recipe, context.layout)
     assert recipe.operator == context.operator
     assert recipe.models == context.models
     encoded = space.encode(recipe)
@@ -68,8 +116,7 @@ def test_the_whole_cube_decodes(name: str, context: SpaceContext, data: st.DataO
     np.testing.assert_allclose(space.decode(encoded).coefficients, recipe.coefficients, atol=1e-9)
 
 
-@every_space
-@every_context
+@every_space_and_context
 def test_names_and_description(name: str, context: SpaceContext) -> None:
     space = make(name, context)
     assert len(set(space.names)) == len(space.names) > 0
@@ -103,4 +150,34 @@ def test_what_is_outside_is_not_encoded(name: str) -> None:
         "task_arithmetic", ("a", "b", "c"), "base", np.array([0, 3, p]), np.array([[0.5, 0, 0], [0.1, 0, 0]])
     )
     for recipe in (outside, foreign, shorter, inside_a_tensor):
+        assert space.encode(recipe) is None
+
+
+@pytest.mark.parametrize("name", CHANGING_DEPTH)
+def test_single_models_encode_as_their_own_layers(name: str) -> None:
+    context = measured(WHOLE_LAYERS["linear"])
+    space, borders = make(name, context), np.array([0, context.layout.n_parameters])
+    for column, model in enumerate(context.models):
+        for operator, base in (("linear", None), ("task_arithmetic", "base")):
+            row = np.eye(len(context.models))[column : column + 1]
+            genome = space.encode(Recipe(operator, context.models, base, borders, row))
+            assert genome is not None
+            found = space.decode(genome)
+            assert found.layers == tuple((model, layer) for layer in range(context.layout.n_blocks))
+            np.testing.assert_array_equal(found.coefficients, row)
+            np.testing.assert_array_equal(found.boundaries, borders)
+
+
+@pytest.mark.parametrize("name", CHANGING_DEPTH)
+def test_what_is_outside_a_space_of_layers_is_not_encoded(name: str) -> None:
+    context = measured(WHOLE_LAYERS["linear"])
+    space, models = make(name, context), context.models
+    p = context.layout.n_parameters
+    mixture = Recipe("linear", models, None, np.array([0, p]), np.full((1, 3), 1 / 3))
+    foreign = Recipe("linear", ("z",), None, np.array([0, p]), np.array([[1.0]]))
+    shorter = Recipe("linear", ("a",), None, np.array([0, p - 1]), np.array([[1.0]]))
+    halves = Recipe("linear", models, None, np.array([0, 3, p]), np.eye(3)[:2])
+    unknown = Recipe("linear", models, None, np.array([0, p]), np.eye(3)[:1], {"normalize": False}, (("a", 9),))
+    scaled = Recipe("linear", models, None, np.array([0, p]), 2 * np.eye(3)[:1], {"normalize": False}, (("a", 0),))
+    for recipe in (mixture, foreign, shorter, halves, unknown, scaled):
         assert space.encode(recipe) is None

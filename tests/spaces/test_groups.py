@@ -1,4 +1,4 @@
-"""Groups of tensors along the parameter line, and what fits a group of genes."""
+"""Genes of groups, and what fits them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from searcher.pool.layout import Layout, TensorEntry
 from searcher.recipe import Recipe
 from searcher.spaces.base import SearchedSetting, SpaceContext
-from searcher.spaces.groups import GroupedGenes, group_tensors, ranges
+from searcher.spaces.group_map import group_tensors
+from searcher.spaces.groups import GroupedGenes, ranges
 
 SIZES = (4, 1, 5, 2)
 STOPS = np.cumsum(SIZES)
@@ -33,19 +34,6 @@ def encoded(space: GroupedGenes, recipe: Recipe) -> list[float]:
     assert genome is not None
     found: list[float] = genome.tolist()
     return found
-
-
-def test_neighbours_of_one_group_are_one_segment() -> None:
-    found = group_tensors(LAYOUT, lambda tensor: "start" if tensor.offset < 5 else "rest")
-    assert found.labels == ("start", "rest")
-    assert found.boundaries.tolist() == [0, 5, 12]
-    assert found.group_of_segment.tolist() == [0, 1]
-
-
-def test_a_group_that_returns_keeps_its_number() -> None:
-    assert GROUPS.labels == ("even", "odd")
-    assert GROUPS.boundaries.tolist() == [0, 4, 5, 10, 12]
-    assert GROUPS.group_of_segment.tolist() == [0, 1, 0, 1]
 
 
 def test_genes_are_groups_of_models_and_then_settings() -> None:
@@ -111,20 +99,3 @@ def test_a_range_is_two_finite_numbers_in_order(pair: tuple[float, ...]) -> None
 def test_a_range_of_whole_numbers_is_one_of_floats() -> None:
     assert ranges([0, 2]) == (0.0, 2.0)
     assert all(type(end) is float for end in ranges([0, 2]))
-
-
-@pytest.mark.parametrize(
-    ("unchanged", "labels", "boundaries"),
-    [
-        ({"1"}, ("0", "2", "3"), [0, 5, 10, 12]),  # joins what stands before it
-        ({"0", "3"}, ("1", "2"), [0, 5, 12]),  # at the start, what stands behind it
-        ({"0", "1", "2", "3"}, ("0", "1", "2", "3"), [0, 4, 5, 10, 12]),  # nothing to search: as if all changed
-    ],
-)
-def test_tensors_that_no_model_changes_have_no_group(
-    unchanged: set[str], labels: tuple[str, ...], boundaries: list[int]
-) -> None:
-    found = group_tensors(LAYOUT, lambda tensor: tensor.name, unchanged)
-    assert found.labels == labels
-    assert found.boundaries.tolist() == boundaries
-    assert found.group_of_segment.tolist() == list(range(len(labels)))

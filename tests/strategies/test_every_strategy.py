@@ -21,7 +21,7 @@ Function = Callable[[Genome], Fitness | None]
 NAMES = [*STRATEGIES.names(), "optuna:RandomSampler", "optuna:TPESampler"]
 NEEDS_PACKAGE = {"optuna:CmaEsSampler": "cmaes"}
 SINGLE_ONLY = {"optuna:CmaEsSampler"}
-SLOW = ["optuna:GPSampler"]
+SLOW = ["bayes_opt", "optuna:GPSampler"]
 SETTINGS: dict[str, dict[str, object]] = {
     "cma_es": {"population": 6},
     "nsga2": {"population": 6},
@@ -31,7 +31,7 @@ SETTINGS: dict[str, dict[str, object]] = {
 
 CASES = [
     pytest.param(name, n_objectives, marks=[pytest.mark.slow] if name in SLOW else [], id=f"{name}-{n_objectives}")
-    for name in [*NAMES, *NEEDS_PACKAGE, *SLOW]
+    for name in dict.fromkeys([*NAMES, *NEEDS_PACKAGE, *SLOW])
     for n_objectives in (1, 2)
     if not (name in SINGLE_ONLY and n_objectives > 1)
 ]
@@ -264,26 +264,31 @@ def reached(name: str, function: Function, n_objectives: int, *, budget: int, se
     return np.array(fitness)
 
 
-def slow_if_optuna(name: str) -> object:
-    return pytest.param(name, marks=[pytest.mark.slow] if name.startswith("optuna:") else [])
+def slow_if_costly(name: str) -> object:
+    return pytest.param(name, marks=[pytest.mark.slow] if is_costly(name) else [])
+
+
+def is_costly(name: str) -> bool:
+    """Whether a proposal takes so long that only a few can be afforded."""
+    return name.startswith("optuna:") or name in SLOW
 
 
 GUIDED = [name for name in NAMES if name not in ("random", "optuna:RandomSampler")]
 
 
 @pytest.mark.parametrize("function", [spheres(1), rastrigin], ids=["sphere", "rastrigin"])
-@pytest.mark.parametrize("name", [slow_if_optuna(name) for name in GUIDED])
+@pytest.mark.parametrize("name", [slow_if_costly(name) for name in GUIDED])
 def test_beats_random_search_on_one_objective(name: str, function: Function) -> None:
-    budget = 80 if name.startswith("optuna:") else 200
+    budget = 80 if is_costly(name) else 200
     best = {
         n: [float(reached(n, function, 1, budget=budget, seed=s).max()) for s in range(3)] for n in (name, "random")
     }
     assert np.median(best[name]) > max(best["random"])
 
 
-@pytest.mark.parametrize("name", [slow_if_optuna(name) for name in GUIDED if name != "cma_es"])
+@pytest.mark.parametrize("name", [slow_if_costly(name) for name in GUIDED if name != "cma_es"])
 def test_beats_random_search_on_zdt1(name: str) -> None:
-    budget = 80 if name.startswith("optuna:") else 200
+    budget = 80 if is_costly(name) else 200
     volumes = {
         n: [hypervolume(reached(n, zdt1, 2, budget=budget, seed=s), [-1.1, -10.0]) for s in range(3)]
         for n in (name, "random")

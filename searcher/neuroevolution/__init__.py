@@ -1,0 +1,1 @@
+"""Evolution of small networks from scratch: populations of weights, crossover, mutation, fast scoring."""

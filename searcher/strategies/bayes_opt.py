@@ -1,0 +1,262 @@
+"""Bayesian optimisation: Gaussian processes learn what the genes do, and the most promising genome is next.
+
+References: Ament, Daulton, Eriksson, Balandat and Bakshy 2023 for the acquisition functions, as in BoTorch; Hvarfner,
+Hellsten and Nardi 2024 for the prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from searcher.candidate import Genome, Proposal, Trial
+from searcher.errors import ConfigError
+from searcher.gaussian_process.trust_region import TrustRegion
+from searcher.strategies.base import STRATEGIES, Problem, Strategy
+from searcher.strategies.pending import PendingProposals
+from searcher.strategies.scalar import MEAN_SHARE, Scalar, make_scalar
+
+if TYPE_CHECKING:
+    from searcher.gaussian_process.goal import Goal
+    from searcher.gaussian_process.observations import Observations
+
+MAX_FRONT = 5  # objectives; beyond, the hypervolume takes minutes and hardly tells genomes apart
+MAX_INITIAL = 20
+MIN_INITIAL = 3
+MANY_GENES = 20  # beyond, a box: the acquisition function has its maxima at the faces of a large cube
+MIN_SCORED = 2  # genomes that a surrogate needs
+
+
+@STRATEGIES.register("bayes_opt")
+class BayesOpt(Strategy):
+    """Bayesian optimisation (BoTorch): for budgets of about 20 to 300 evaluations and noisy scores.
+
+    One Gaussian process per objective, with the standard errors of the scores as its noise (inferred if an objective
+    has none); the next genome maximises the noisy log expected improvement, or that of the hypervolume. It
+    begins with the baselines inside the space and some Sobol points. Failed trials are left out of the
+    Gaussian processes and not proposed again; after the second, genomes near failed ones promise less.
+
+    A proposal takes seconds. Resuming a run computes the recorded proposals again.
+
+    Args:
+        scalarize: What is maximised: ``front``, the hypervolume under the Pareto front, for 2 to 5 objectives and
+            their default; ``sum``, the weighted sum of the objectives; ``worst``, the worst of them plus a quarter of
+            their mean.
+        weights: One weight per objective for ``sum`` (which requires them with several objectives) and ``worst``.
+        initial: Sobol points before the first proposal of the Gaussian processes; by default twice the number of
+            genes, at most 20 and a quarter of the budget left, less the baselines inside the space, but at
+            least 3.
+        constraints: Bounds on objectives that the search must respect, such as ``{at_least: {accuracy: 0.9}}``; an
+            objective that is minimised has an ``at_most``.
+        trust_region: Whether to search a box around the best genome, or around members of the front in turn, that
+            grows with success and shrinks without; ``auto`` does so beyond 20 genes.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        scalarize: Literal["front", "sum", "worst"] | None = None,
+        weights: tuple[float, ...] | None = None,
+        initial: int | None = None,
+        constraints: Mapping[str, Mapping[str, float]] | None = None,
+        trust_region: Literal["auto", "always", "never"] = "auto",
+    ) -> None:
+        self._problem, self._initial = problem, initial
+        self._scalar = _scalarization(problem, scalarize, weights)
+        self._scalarize: Literal["front", "sum", "worst"] = "front"
+        if self._scalar is not None:
+            self._scalarize = "worst" if scalarize == "worst" else "sum"
+        self._at_least = _bounds(problem, constraints or {})
+        if initial is not None and initial < 1:
+            raise ConfigError(
+                f"Expected 1 or more Sobol points to begin with, but got {initial}.",
+                where="strategy.initial",
+                fix="Leave it out for a choice by dimension and budget.",
+            )
+        self._region = _trust_region(trust_region, problem.dim)
+        self._seed = int(problem.rng().integers(2**31))
+        self._n_initial: int | None = None
+        self._data = _Data(problem)
+        self._n_proposed = self._n_told = 0
+        self._pending: PendingProposals[int] = PendingProposals()
+        self._out: dict[int, Genome] = {}
+        self._surrogates: object | None = None
+
+    @override
+    def ask(self, n: int) -> list[Proposal]:
+        if self._n_initial is None:
+            self._n_initial = self._choose_initial()
+        return [self._propose(self._next()) for _ in range(n)]
+
+    @override
+    def tell(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            self._n_told += 1
+            if trial.genome is None:
+                continue
+            number = self._pending.pop(trial.genome)
+            if number is not None:
+                del self._out[number]
+                if self._region is not None and trial.fitness is not None:
+                    self._region.update(is_success=self._data.is_better(trial.fitness, self._scalar))
+            self._data.add(trial, trial.genome)
+
+    @override
+    def describe(self) -> str:
+        n = self._problem.n_objectives
+        what = {
+            "front": f"log expected hypervolume improvement of {n} objectives",
+            "sum": "log expected improvement" + (f" of the weighted sum of {n} objectives" if n > 1 else ""),
+            "worst": f"log expected improvement of the worst of {n} objectives",
+        }[self._scalarize]
+        start = "" if self._n_initial is None else f", {self._n_initial} Sobol points to begin with"
+        bounds = f", {len(self._at_least)} constraints" if self._at_least else ""
+        region = "" if self._region is None else f", in a trust region of side {self._region.length:g}"
+        return f"Bayesian optimisation in {self._problem.dim} dimensions: noisy {what}{bounds}{region}{start}"
+
+    def _choose_initial(self) -> int:
+        if self._initial is not None:
+            return self._initial
+        wanted = min(2 * self._problem.dim, MAX_INITIAL)
+        if self._problem.budget is not None:
+            wanted = min(wanted, (self._problem.budget - self._n_told) // 4)
+        return max(wanted - self._data.n_scored, MIN_INITIAL)
+
+    def _propose(self, genome: Genome) -> Proposal:
+        self._out[self._n_proposed] = genome.copy()
+        self._pending.add(genome, self._n_proposed)
+        self._n_proposed += 1
+        return Proposal(genome)
+
+    def _next(self) -> Genome:
+        """The next genome: a function of what was told, what is pending and the number of the proposal."""
+        assert self._n_initial is not None
+        if self._n_proposed < self._n_initial or self._data.n_scored < MIN_SCORED:
+            from searcher.gaussian_process.sobol import sobol_points
+
+            points = sobol_points(self._problem.dim, 1, self._seed, skip=self._n_proposed)
+            return cast(Genome, points[0])
+        return self._promising()
+
+    def _promising(self) -> Genome:
+        from searcher.gaussian_process.proposal import Known, centre, propose
+        from searcher.gaussian_process.surrogate import Surrogates
+
+        if not isinstance(self._surrogates, Surrogates):
+            self._surrogates = Surrogates()
+        posterior, goal = self._surrogates.of(self._data.observations()), self._goal()
+        known = Known(self._data.rows(self._out.values()), self._data.rows(self._data.failed))
+        seed = (self._seed + self._n_proposed) % 2**31
+        box = np.stack([np.zeros(self._problem.dim), np.ones(self._problem.dim)])
+        if self._region is not None:
+            box = self._region.box(centre(posterior, goal, seed), posterior.lengthscales.numpy())
+        return propose(posterior, goal, known, box, seed)
+
+    def _goal(self) -> Goal:
+        from searcher.gaussian_process.goal import Goal
+
+        weights = () if self._scalar is None else tuple(self._scalar.weights.tolist())
+        return Goal(self._scalarize, weights, MEAN_SHARE, self._at_least)
+
+
+class _Data:
+    """What was told of genomes inside the space."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._dim, self._unknown = problem.dim, np.full(problem.n_objectives, np.nan)
+        self._rows: list[tuple[Genome, NDArray[np.float64], NDArray[np.float64]]] = []
+        self.failed: list[Genome] = []
+
+    @property
+    def n_scored(self) -> int:
+        """Genomes with a finite fitness."""
+        return len(self._rows)
+
+    def add(self, trial: Trial, genome: Genome) -> None:
+        """Learn of a trial; one whose fitness is not finite has failed."""
+        place = np.clip(genome, 0.0, 1.0)
+        if trial.fitness is None or not np.isfinite(trial.fitness).all():
+            self.failed.append(place)
+        else:
+            stderr = self._unknown if trial.stderr is None else trial.stderr
+            self._rows.append((place, np.array(trial.fitness, dtype=np.float64), np.array(stderr, dtype=np.float64)))
+
+    def is_better(self, fitness: NDArray[np.float64], scalar: Scalar | None) -> bool:
+        """Whether no scored genome is as good: none dominates it, or its one number is the largest."""
+        if not np.isfinite(fitness).all():
+            return False
+        others = [row[1] for row in self._rows]
+        if scalar is None:
+            return not any((other >= fitness).all() for other in others)
+        value = scalar.combined(fitness)
+        return all(value > scalar.combined(other) for other in others)
+
+    def observations(self) -> Observations:
+        """The scored genomes in the order in which they were told."""
+        from searcher.gaussian_process.observations import Observations
+
+        genomes, fitness, stderr = (np.array(column) for column in zip(*self._rows, strict=True))
+        return Observations(genomes, fitness, stderr)
+
+    def rows(self, genomes: Iterable[Genome]) -> NDArray[np.float64]:
+        """Genomes as an array of shape ``(k, dim)``; ``k`` may be 0."""
+        return np.array(list(genomes), dtype=np.float64).reshape(-1, self._dim)
+
+
+def _scalarization(problem: Problem, scalarize: object, weights: tuple[float, ...] | None) -> Scalar | None:
+    """The one number to maximise; None for the front."""
+    if scalarize is None:
+        scalarize = "front" if problem.n_objectives > 1 and weights is None else "sum"
+    if scalarize == "front" and problem.n_objectives == 1:
+        scalarize = "sum"
+    if scalarize != "front":
+        return make_scalar(problem, scalarize, weights)
+    if problem.n_objectives > MAX_FRONT:
+        raise ConfigError(
+            f"Expected at most {MAX_FRONT} objectives for the hypervolume, but the run has {problem.n_objectives}.",
+            where="strategy.scalarize",
+            fix="Write `scalarize: worst` or `scalarize: sum` with weights, or use the strategy `nsga2`.",
+        )
+    if weights is not None:
+        raise ConfigError(
+            "The front of all objectives has no weights.",
+            where="strategy.weights",
+            fix="Remove them, or write `scalarize: sum` or `scalarize: worst`.",
+        )
+    return None
+
+
+def _trust_region(setting: object, dim: int) -> TrustRegion | None:
+    if setting not in ("auto", "always", "never"):
+        raise ConfigError(
+            f"Unknown trust_region {setting!r}.", where="strategy.trust_region", fix="Use auto, always or never."
+        )
+    return TrustRegion(dim) if setting == "always" or (setting == "auto" and dim > MANY_GENES) else None
+
+
+def _bounds(problem: Problem, constraints: Mapping[str, Mapping[str, float]]) -> tuple[tuple[int, float], ...]:
+    """Lower bounds on the fitness by objective number; ``at_most`` bounds an objective that is minimised."""
+    found = []
+    for side, bounds in constraints.items():
+        if side not in ("at_least", "at_most"):
+            raise ConfigError(
+                f"Unknown kind of constraint {side!r}.",
+                where="strategy.constraints",
+                fix="Use at_least for objectives that are maximised, at_most for those that are minimised.",
+            )
+        for name, bound in bounds.items():
+            if name not in problem.objective_names or not np.isfinite(bound):
+                raise ConfigError(
+                    f"Expected a number for one of the objectives {', '.join(problem.objective_names)}, "
+                    f"but got {name}: {bound}.",
+                    where=f"strategy.constraints.{side}",
+                    fix="Name an objective of the run and give its bound in the objective's own unit.",
+                )
+            sign = 1.0 if side == "at_least" else -1.0
+            found.append((problem.objective_names.index(name), sign * float(bound)))
+    return tuple(found)
