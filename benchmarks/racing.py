@@ -1,8 +1,8 @@
-"""What racing saves: example evaluations with and without it, at equal hypervolume, on the quickstart's digits pool.
+"""What racing, halving and item selection save: example evaluations, on the quickstart's digits pool.
 
 python benchmarks/racing.py --json benchmarks/results/racing.json
 
-Every seed runs the quickstart search in full and with racing. Two figures per variant: the example evaluations of
+Every seed runs the quickstart search in full and with each of them. Two figures per variant: the example evaluations of
 the whole run, and those it needed to reach the hypervolume that both it and the full run reach. Goal: 3 times
 fewer at equal hypervolume. `oracle` is what no stopping rule can beat on the same candidates: one that knows
 before the first example whether a candidate will enter the front, and scores only those that will.
@@ -30,6 +30,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "full": (),
     "racing": ("racing.enabled=true", "racing.block=16"),
     "racing, margin 0.03": ("racing.enabled=true", "racing.block=16", "racing.margin=0.03"),
+    "halving": ("halving.enabled=true",),
+    "item selection": ("item_selection.enabled=true", "item_selection.examples=50"),
 }
 
 

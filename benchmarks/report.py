@@ -6,11 +6,14 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+_NUMBERS = re.compile(r"\[\n[-+.,\deE\s]*\]")  # a list of them; a JSON string has no line break inside
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -32,7 +35,11 @@ def write_result(path: Path | None, figures: Mapping[str, Any], packages: Sequen
         **figures,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    path.write_text(_NUMBERS.sub(_on_one_line, json.dumps(record, indent=1)) + "\n")
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return re.sub(r"\n\s*", " ", found[0]).replace("[ ", "[", 1).removesuffix(" ]") + "]"
 
 
 def _processor() -> str:
