@@ -147,7 +147,7 @@ def faint_style(rows: Sequence[CandidateRow]) -> dict[str, Any]:
         marker["symbol"] = ["circle-open" if row.is_estimate else "circle" for row in rows]
     return {
         "mode": "markers",
-        "name": "candidates (rings: estimates, stopped early)" if is_mixed else "candidates",
+        "name": "candidates (rings: estimates)" if is_mixed else "candidates",
         "hoverinfo": "text",
         "marker": marker,
     }
