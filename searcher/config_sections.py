@@ -89,7 +89,7 @@ class HalvingSection(BaseModel):
     ] = 3.0
     by: Annotated[
         Literal["front", "worst"],
-        Field(description="What is better: the rank in non-dominated sorting, or the worst objective."),
+        Field(description="What is better: to be dominated by fewer candidates, or the worst objective."),
     ] = "front"
 
 

@@ -53,18 +53,31 @@ class Selection(Protocol):
     def observe(self, candidate: Candidate, scores: Mapping[str, Score]) -> None:
         """Take the search scores of a candidate, estimates included."""
 
-    def restore(
-        self,
-        candidates: Sequence[Candidate],
-        evaluations: Iterable[Evaluation],
-        examples: Callable[[int], Mapping[str, NDArray[np.float64]]],
-    ) -> None:
-        """Observe what a run has recorded."""
-
     def scores(
         self, objectives: Sequence[Any], score: Callable[[Any, Any], Score]
     ) -> tuple[dict[str, Score], EarlyStop | None]:
         """Search scores of a candidate: full ones, or estimates and why they were left."""
+
+
+def observe_recorded(
+    selection: Selection,
+    candidates: Sequence[Candidate],
+    evaluations: Iterable[Evaluation],
+    examples: Callable[[int], Mapping[str, NDArray[np.float64]]],
+) -> None:
+    """Let a selection observe what a run has recorded, as it did while the run went on.
+
+    Args:
+        selection: A new one.
+        candidates: By number.
+        evaluations: As recorded.
+        examples: Per-example search scores of a candidate, by objective.
+    """
+    for evaluation in evaluations:
+        if evaluation.split == "search" and evaluation.copied_from is None and evaluation.error is None:
+            found = examples(evaluation.candidate)
+            scores = {n: Score(s.value, s.stderr, found.get(n)) for n, s in evaluation.scores.items()}
+            selection.observe(candidates[evaluation.candidate], scores)
 
 
 class Builder(Protocol):
@@ -124,11 +137,17 @@ class Evaluator:
         return found
 
     def _selected(self, merge: _Merge, selection: Selection) -> tuple[Scores, EarlyStop | None]:
+        in_parts: dict[str, Scorer] = {}
+
         def score(objective: Scorer, examples: slice | None) -> Score:
             is_part = isinstance(examples, slice) and examples != objective.splits["search"]  # not worth a file
+            in_parts.update({objective.name: objective} if is_part else {})
             return _checked(objective.name, self._apply(objective, merge, examples, keep=not is_part))
 
-        return selection.scores(self._objectives, score)
+        scores, stopped = selection.scores(self._objectives, score)
+        if stopped is None or stopped.reason != "items":  # scored from the first example on, not here and there
+            self._keep_parts(merge, in_parts.values(), scores, stopped)
+        return scores, stopped
 
     def race(self, candidate: Candidate, rivals: Sequence[Rival], settings: RaceSettings) -> Evaluation:
         """Score a candidate on the search examples in blocks, until it surely cannot join these front members.
@@ -180,14 +199,14 @@ class Evaluator:
             if objective.name not in raced.names and _has(objective, "search"):
                 raced.whole[objective.name] = self._score(objective, merge, objective.splits.get("search"))
         scores, stopped = raced.run()
-        self._keep_raced(merge, lanes, scores, stopped)
+        self._keep_parts(merge, lanes.values(), scores, stopped)
         return {o.name: _checked(o.name, scores[o.name]) for o in self._objectives if o.name in scores}, stopped
 
-    def _keep_raced(self, merge: _Merge, lanes: Mapping[str, Any], scores: Scores, stopped: EarlyStop | None) -> None:
-        """Keep the examples that a race has scored, joined: all, or those before it was stopped."""
-        for name, objective in lanes.items() if self.known is not None else ():
-            examples, search = scores[name].example_scores, objective.splits["search"]
-            n = search.stop - search.start if stopped is None else stopped.scored[name]
+    def _keep_parts(self, merge: _Merge, objectives: Iterable[Any], scores: Scores, stopped: EarlyStop | None) -> None:
+        """Keep examples that were scored in parts, joined: all, or those before the candidate was stopped."""
+        for objective in objectives if self.known is not None else ():
+            examples, search = scores[objective.name].example_scores, objective.splits["search"]
+            n = search.stop - search.start if stopped is None else stopped.scored[objective.name]
             if examples is not None and n:
                 part = slice(search.start, search.start + n)
                 self.known.keep(merge.recipe, objective, part, objective.of_examples(examples[:n]))  # type: ignore[union-attr]

@@ -18,6 +18,7 @@ from searcher.baselines import standard_baselines
 from searcher.candidate import Evaluation
 from searcher.config import Config
 from searcher.errors import PoolError, RunError
+from searcher.evaluator import observe_recorded
 from searcher.executor.base import EXECUTORS
 from searcher.front_file import write_front
 from searcher.history import History, ObjectiveInfo
@@ -129,7 +130,9 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
         _emit((log, *listeners), "described", space=header["space"], strategy=header["strategy"])
     selection, known = parts.evaluator.selection, parts.evaluator.known
     if selection is not None:
-        selection.restore(study.history.candidates, storage.evaluations(), lambda n: storage.examples(n, "search"))
+        observe_recorded(
+            selection, study.history.candidates, storage.evaluations(), lambda n: storage.examples(n, "search")
+        )
     n_before, started = len(study.history.evaluations), time.monotonic()
     try:
         history = study.run()

@@ -82,19 +82,20 @@ def interrupted_at(n: int) -> Callable[..., Score]:
     return evaluate
 
 
+@pytest.mark.parametrize("way", ["halving.enabled=false", HALVING, "racing={enabled: true, block: 8}", ITEMS[0]])
 def test_a_second_run_knows_the_scores_of_the_first(
-    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: str, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session.start(config("cache.enabled=true"), tmp_path / "first")
+    session.start(config("cache.enabled=true", way), tmp_path / "first")
     calls: list[int] = []
     monkeypatch.setattr(Accuracy, "evaluate", counted(calls))
-    session.start(config("cache.enabled=true"), tmp_path / "second")
+    session.start(config("cache.enabled=true", way), tmp_path / "second")
     assert everything(tmp_path / "second") == everything(tmp_path / "first")
     assert calls == []
     assert events(tmp_path / "first", "cache") == []
     (found,) = events(tmp_path / "second", "cache")
     assert found["rate"] == 1.0
-    session.start(config("cache.enabled=true", "seed=1"), tmp_path / "other")
+    session.start(config("cache.enabled=true", way, "seed=1"), tmp_path / "other")
     assert calls  # another seed could have drawn other numbers
 
 

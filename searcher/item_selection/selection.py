@@ -8,13 +8,13 @@ scored in full at once, while it is still built. So everything on the front has 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from searcher.candidate import Candidate, EarlyStop, Evaluation, Score, Split, beta_stderr
+from searcher.candidate import Candidate, EarlyStop, Score, Split, beta_stderr
 from searcher.errors import ConfigError
 from searcher.item_selection.subset import ItemSubset, select_items
 
@@ -71,26 +71,6 @@ class ItemSelection:
         if not any((known >= fitness).all() for known in self._front.values()):
             self._front = {n: known for n, known in self._front.items() if not (fitness >= known).all()}
             self._front[number] = fitness
-
-    def restore(
-        self,
-        candidates: Sequence[Candidate],
-        evaluations: Iterable[Evaluation],
-        examples: Callable[[int], Mapping[str, Array]],
-    ) -> None:
-        """Observe what a run has recorded.
-
-        Args:
-            candidates: By number.
-            evaluations: As recorded.
-            examples: Per-example search scores of a candidate, by objective.
-        """
-        for evaluation in evaluations:
-            is_own = evaluation.split == "search" and evaluation.copied_from is None
-            if is_own and evaluation.error is None and evaluation.stopped is None:
-                found = examples(evaluation.candidate)
-                scores = {n: Score(s.value, s.stderr, found.get(n)) for n, s in evaluation.scores.items()}
-                self.observe(candidates[evaluation.candidate], scores)
 
     def subset(self, objective: str) -> ItemSubset | None:
         """The chosen examples, counted from the start of the search split; None if the objective is scored in full.

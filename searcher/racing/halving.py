@@ -2,25 +2,27 @@
 
 Li, Jamieson et al. 2020, "A system for massively parallel hyperparameter tuning" (ASHA), in the form that stops
 instead of pausing: a candidate that is not in the best 1/eta of all that reached the same rung is left there. With
-several objectives "better" is the rank of non-dominated sorting. There is no error rate as in a race; in exchange it
-also drops candidates that are merely not among the best, and needs no known range of scores.
+several objectives "better" is the number of others that dominate a candidate (the rank of Fonseca and Fleming 1993:
+unlike non-dominated sorting it need not be done again for every newcomer). There is no error rate as in a race; in
+exchange it also drops candidates that are merely not among the best, and needs no known range of scores.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from searcher.candidate import Candidate, EarlyStop, Evaluation, Score, Split
-from searcher.multi_objective.dominance import rank
+from searcher.candidate import Candidate, EarlyStop, Score, Split
+from searcher.multi_objective.rows import GrowingRows
+from searcher.multi_objective.worst import lifted_worst
 
 Array = NDArray[np.float64]
-
-MEAN_SHARE = 0.25  # of the mean fitness, beside the worst; as in the strategies' scalarisation
+By: TypeAlias = Literal["front", "worst"]
+"""What is better: fewer that dominate, or the number that strategies with ``scalarize: worst`` maximise."""
 
 
 class Graded(Protocol):
@@ -46,26 +48,16 @@ class SuccessiveHalving:
         objectives: Those of the run.
         first: Examples of the first rung, of the objective with most; the others keep the proportion.
         reduction: Factor eta from rung to rung, and the inverse of the share of candidates that goes on.
-        by: ``front``: better is the rank of non-dominated sorting; ``worst``: the worst fitness plus a quarter of
-            the mean, as strategies with ``scalarize: worst`` maximise.
+        by: What is better.
     """
 
-    def __init__(
-        self,
-        objectives: Sequence[Graded],
-        *,
-        first: int,
-        reduction: float,
-        by: Literal["front", "worst"] = "front",
-    ) -> None:
-        self._by = by
+    def __init__(self, objectives: Sequence[Graded], *, first: int, reduction: float, by: By = "front") -> None:
         self._objectives = tuple(objectives)
         self._signs = np.array([1.0 if o.direction == "maximize" else -1.0 for o in objectives])
         self._sizes = {o.name: s.stop - s.start for o in objectives if (s := o.splits.get("search")) is not None}
         self._reduction = reduction
         self._rungs = self._counts(first)
-        self._reached: list[dict[int, Array]] = [{} for _ in self._rungs]  # fitness by candidate number
-        self._shifts: list[list[Array]] = [[] for _ in self._rungs]  # fitness in full minus at the rung
+        self._standings = [_Standing(len(self._objectives), by) for _ in self._rungs]
 
     def _counts(self, first: int) -> list[dict[str, int]]:
         """Examples of each objective on each rung before the last, which has all of them."""
@@ -88,22 +80,7 @@ class SuccessiveHalving:
             values = self._values_at(rung, scores)
             if values is None:
                 break
-            self._reached[k][candidate.number] = self._fitness(values)
-            if is_full:
-                self._shifts[k].append(full - self._reached[k][candidate.number])
-
-    def restore(
-        self,
-        candidates: Sequence[Candidate],
-        evaluations: Iterable[Evaluation],
-        examples: Callable[[int], Mapping[str, Array]],
-    ) -> None:
-        """Observe what a run has recorded; see :meth:`searcher.item_selection.selection.ItemSelection.restore`."""
-        for evaluation in evaluations:
-            if evaluation.split == "search" and evaluation.copied_from is None and evaluation.error is None:
-                found = examples(evaluation.candidate)
-                scores = {n: Score(s.value, s.stderr, found.get(n)) for n, s in evaluation.scores.items()}
-                self.observe(candidates[evaluation.candidate], scores)
+            self._standings[k].add(candidate.number, self._fitness(values), full if is_full else None)
 
     def scores(
         self, objectives: Sequence[Any], score: Callable[[Any, Any], Score]
@@ -120,7 +97,7 @@ class SuccessiveHalving:
             if not seen or not self._advance(objectives, rung, seen, score):
                 break
             values = {name: found.value for name, found in {**whole, **self._joined(seen)}.items()}
-            rival = self._better(k, self._fitness(values))
+            rival = self._standings[k].keeps_back(self._fitness(values), 1 / self._reduction)
             if rival is not None:
                 return self._estimates(k, whole, seen), EarlyStop("halving", self._scored(whole, rung), rival)
         self._advance(objectives, {name: self._sizes[name] for name in seen}, seen, score)
@@ -157,20 +134,9 @@ class SuccessiveHalving:
     def _fitness(self, values: Mapping[str, float]) -> Array:
         return np.asarray(self._signs * np.array([values[o.name] for o in self._objectives]), dtype=np.float64)
 
-    def _better(self, k: int, fitness: Array) -> int | None:
-        """A candidate that keeps this one on the rung, preferably one that dominates it; None if it may go on."""
-        numbers = list(self._reached[k])
-        points = np.array([*self._reached[k].values(), fitness])
-        ranks = rank(points) if self._by == "front" else -(points.min(axis=1) + MEAN_SHARE * points.mean(axis=1))
-        ahead = np.flatnonzero(ranks[:-1] < ranks[-1])
-        if len(ahead) < len(points) / self._reduction:
-            return None
-        dominating = [i for i in ahead if (points[i] >= fitness).all()]
-        return numbers[(dominating or list(ahead))[0]]
-
     def _estimates(self, k: int, whole: Mapping[str, Score], seen: Mapping[str, Array]) -> dict[str, Score]:
         """Scores on the rung, moved by what the rest of the examples did to the candidates that were scored in full."""
-        shift = self._signs * np.mean(self._shifts[k], axis=0) if self._shifts[k] else np.zeros(len(self._objectives))
+        shift = self._signs * self._standings[k].shift
         found = dict(whole)
         for (name, score), by in zip(self._joined(seen).items(), self._of(seen, shift), strict=True):
             examples = np.full(self._sizes[name], np.nan)
@@ -189,6 +155,52 @@ class SuccessiveHalving:
     def _scored(self, whole: Mapping[str, Score], rung: Mapping[str, int]) -> dict[str, int]:
         full = {o.name: s.stop - s.start for o in self._objectives if (s := o.splits.get("search")) is not None}
         return {name: n if name in whole else rung[name] for name, n in full.items()}
+
+
+class _Standing:
+    """Who reached a rung, with which fitness, and by how many each is dominated.
+
+    Args:
+        n_objectives: Length of a fitness vector.
+        by: What is better.
+    """
+
+    def __init__(self, n_objectives: int, by: By) -> None:
+        self._by = by
+        self._numbers: list[int] = []
+        self._points = GrowingRows(n_objectives)
+        self._n_above = np.zeros(0, dtype=np.int64)
+        self._shifts, self._n_full = np.zeros(n_objectives), 0
+
+    @property
+    def shift(self) -> Array:
+        """Mean of fitness in full minus fitness here, over candidates that were scored in full."""
+        return np.asarray(self._shifts / max(self._n_full, 1), dtype=np.float64)
+
+    def add(self, number: int, fitness: Array, full: Array | None) -> None:
+        """Enter a candidate; ``full`` is its fitness on all examples if it is known."""
+        n_above = np.count_nonzero(self._dominating(fitness))
+        below = (self._points.view <= fitness).all(axis=1) & (self._points.view < fitness).any(axis=1)
+        self._n_above = np.append(self._n_above + below, n_above)
+        self._points.append(fitness)
+        self._numbers.append(number)
+        if full is not None:
+            self._shifts, self._n_full = self._shifts + (full - fitness), self._n_full + 1
+
+    def keeps_back(self, fitness: Array, share: float) -> int | None:
+        """A candidate that is better, preferably one that dominates; None if this one is in the best share of all."""
+        points, dominating = self._points.view, self._dominating(fitness)
+        if self._by == "front":
+            ahead = self._n_above < np.count_nonzero(dominating)
+        else:
+            ahead = lifted_worst(points) > lifted_worst(fitness)
+        if np.count_nonzero(ahead) < (len(points) + 1) * share:
+            return None
+        best = ahead & dominating if (ahead & dominating).any() else ahead
+        return self._numbers[int(np.flatnonzero(best)[0])]
+
+    def _dominating(self, fitness: Array) -> NDArray[np.bool_]:
+        return np.asarray((self._points.view >= fitness).all(axis=1) & (self._points.view > fitness).any(axis=1))
 
 
 def _is_partial(score: Score) -> bool:

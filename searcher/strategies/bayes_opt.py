@@ -16,9 +16,10 @@ from typing_extensions import override
 from searcher.candidate import Genome, Proposal, Trial
 from searcher.errors import ConfigError
 from searcher.gaussian_process.trust_region import TrustRegion
+from searcher.multi_objective.worst import MEAN_SHARE
 from searcher.strategies.base import STRATEGIES, Problem, Strategy
 from searcher.strategies.pending import PendingProposals
-from searcher.strategies.scalar import MEAN_SHARE, Scalar, make_scalar
+from searcher.strategies.scalar import Scalar, make_scalar
 
 if TYPE_CHECKING:
     from searcher.gaussian_process.goal import Goal

@@ -13,12 +13,12 @@ from typing_extensions import override
 
 from searcher.candidate import Trial
 from searcher.errors import ConfigError
+from searcher.multi_objective.worst import lifted_worst
 from searcher.strategies.base import Problem
 
 Scalarization: TypeAlias = Literal["sum", "worst"]
 """How several objectives become one number: their weighted sum, or above all the worst of them."""
 
-MEAN_SHARE = 0.25  # of the mean, beside the worst
 WHERE = "strategy.weights"
 
 
@@ -92,9 +92,8 @@ class WeightedSum(Scalar):
 class WorstObjective(Scalar):
     """The smallest weighted fitness over the objectives, plus a quarter of their mean.
 
-    The augmented Chebyshev function of Wierzbicki 1980. Its sum term usually only breaks ties; the share is larger
-    here, because a search of tens of noisy evaluations must also see progress on objectives that are not the worst
-    one now. Fitness is compared as it is: objectives should share a unit, or have weights that make them comparable.
+    See :func:`searcher.multi_objective.worst.lifted_worst`. Fitness is compared as it is: objectives should share a
+    unit, or have weights that make them comparable.
     An objective of weight 0 is left out.
 
     Args:
@@ -111,8 +110,7 @@ class WorstObjective(Scalar):
 
     @override
     def combined(self, fitness: NDArray[np.float64]) -> float:
-        weighted = (self.weights * fitness)[self._counts]
-        return float(weighted.min() + MEAN_SHARE * weighted.mean())
+        return float(lifted_worst((self.weights * fitness)[self._counts]))
 
 
 def make_scalar(problem: Problem, scalarize: object, weights: Sequence[float] | None) -> Scalar:

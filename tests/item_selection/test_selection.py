@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from searcher.candidate import Candidate, EarlyStop, Evaluation, Origin, Score, Split
 from searcher.errors import ConfigError
+from searcher.evaluator import observe_recorded
 from searcher.item_selection.selection import Examples, ItemSelection, estimated_score
 from searcher.item_selection.subset import select_items
 from searcher.recipe import Recipe
@@ -163,7 +164,7 @@ def test_restored_from_a_record_it_chooses_and_judges_alike() -> None:
         11: {"x": np.where(np.arange(N) < 9, 1, np.nan)}
     }
     restored = ItemSelection([objective], examples=40, method="anchors", seed=0)
-    restored.restore(candidates, record, lambda number: stored[number])  # type: ignore[arg-type,return-value]
+    observe_recorded(restored, candidates, record, lambda number: stored[number])  # type: ignore[arg-type,return-value]
     for number in range(9, 20):
         (found, stopped), (again, stopped_again) = (
             s.scores([objective], Model({"x": answers(number)}).score) for s in (live, restored)

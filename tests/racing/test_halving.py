@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from searcher.candidate import Candidate, EarlyStop, Evaluation, Origin, Score
+from searcher.evaluator import observe_recorded
 from searcher.racing.halving import SuccessiveHalving
 from searcher.recipe import Recipe
 
@@ -199,7 +200,8 @@ def test_restored_from_the_record_it_decides_the_same(seed: int, first: int, red
         whole.give(number, value, in_full=number < 3)
     again = Driver(Objective(), first=first, reduction=reduction)
     known = {n: found for n, found in whole.found.items() if n < 9}
-    again.halving.restore(
+    observe_recorded(
+        again.halving,
         [candidate(n) for n in known],
         [Evaluation(n, "search", scores, stopped=stop) for n, (scores, stop) in known.items()],
         lambda n: {"x": np.asarray(known[n][0]["x"].example_scores)},
