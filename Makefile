@@ -14,6 +14,8 @@ smollm2: $(VENV)/.installed-gguf   # POOL: folder of the adapters and tasks
 	$(BIN)/python examples/smollm2/prepare.py --pool $(POOL)
 	$(BIN)/searcher optimize configs/smollm2.yaml
 
+# One thread in each worker: two that use all cores take turns instead of working.
+test test-all: export OMP_NUM_THREADS ?= 1
 test: check
 	$(BIN)/pytest -q -n $(WORKERS)
 

@@ -184,11 +184,8 @@ class Run:
                 manifest = check_manifest(folder)
             except ExportError:
                 continue
-            checked = manifest.get("verification")
-            shown = f"export/{folder.name}"
-            found.append(
-                ExportRow(manifest["candidate"], shown, manifest["format"], bool(checked) if checked else None)
-            )
+            is_checked = True if manifest.get("verification") else None
+            found.append(ExportRow(manifest["candidate"], f"export/{folder.name}", manifest["format"], is_checked))
         return found
 
 

@@ -162,7 +162,7 @@ def plan(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a search would do and cost: opens the pool, builds and scores three candidates."""
+    """Say what a search would do and cost: opens the pool, builds and scores two candidates."""
     from searcher.config import load_config
     from searcher.search_plan import plan_search, plan_text
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,18 @@ from typing import Any
 from searcher.config import Config, make_config
 from searcher.errors import RunError
 from searcher.objectives.base import Objective
+from searcher.version import installed_versions
 from searcher.yaml_file import YamlDocument
 
 PACKAGES = (
-    "merge-searcher", "numpy", "torch", "transformers", "tokenizers", "safetensors", "cma", "optuna", "lm-eval", "datasets",
+    "merge-searcher", "numpy", "scipy", "torch", "transformers", "tokenizers", "safetensors", "peft", "cma", "optuna",
+    "botorch", "gpytorch", "linear_operator", "lm-eval", "datasets",
 )  # fmt: skip
 
 
 def package_versions() -> dict[str, str]:
     """Installed versions of the packages that decide what a run computes."""
-    found: dict[str, str] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(PACKAGES)
 
 
 def loader_file(loader: str, root: Path) -> Path | None:

@@ -12,13 +12,13 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from searcher.candidate import Split
 from searcher.python_sources import digest_of_sources, is_installed
 from searcher.recipe import Recipe
+from searcher.version import installed_versions
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +108,7 @@ def make_score_keys(
     is_known = loaded_by is not None and (loader_file is not None or not loader.startswith("python:"))
     context = {
         "code": code_digest(),
-        "versions": _versions(),
+        "versions": installed_versions(PACKAGES),
         "device": device_description(engine.device),
         "dtype": str(engine.dtype),
         "layout": digest_of(layout),
@@ -165,16 +165,6 @@ def device_description(device: torch.device | str) -> list[str]:
     if kind == "cuda":
         return [kind, torch.cuda.get_device_name(device), torch.get_float32_matmul_precision()]
     return [kind, torch.backends.cpu.get_cpu_capability() if kind == "cpu" else ""]
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _file_digest(path: Path) -> str:

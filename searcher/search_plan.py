@@ -13,9 +13,10 @@ from searcher.assembly import Parts, assemble
 from searcher.candidate import Candidate, Evaluation
 from searcher.config import Config
 from searcher.errors import ErrorBudgetExceeded
+from searcher.recipe import Recipe
 from searcher.session import baselines_of
 
-PROBES = (0.5, 0.4, 0.6)  # genes of the probes; the first also pays for tables, compilation, tokens
+FIRST, SECOND = 0.5, 0.4  # genes of the probes; the first also pays for tables, compilation, tokens
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class SearchPlan:
 
 
 def plan_search(config: Config) -> SearchPlan:
-    """Open the pool, describe the search, and build and score three candidates.
+    """Open the pool, describe the search, and build and score two candidates.
 
     Nothing is written but side tables and compiled kernels, which the search uses again.
 
@@ -72,8 +73,9 @@ def plan_search(config: Config) -> SearchPlan:
     parts = assemble(config)
     parts.evaluator.known = parts.evaluator.selection = None  # a probe must compute everything
     strategy = parts.strategy(config.seed, config.budget.evaluations)
-    first, *later = (_probe(parts, gene).seconds for gene in PROBES)
-    usual = min(later)
+    first = _probe(parts).seconds
+    building, scoring = _usual_seconds(parts)
+    usual = building + sum(scoring.values())
     evaluations = config.budget.evaluations
     base = () if parts.pool.base is None else (parts.pool.base.name,)
     return SearchPlan(
@@ -89,33 +91,37 @@ def plan_search(config: Config) -> SearchPlan:
         baselines=len(baselines_of(parts)),
         preparation_seconds=max(first - usual, 0.0),
         seconds_per_evaluation=usual,
-        objective_seconds=_objective_seconds(parts),
+        objective_seconds=scoring,
         search_hours=None if evaluations is None else (first + (evaluations - 1) * usual) / 3600,
         warnings=(*parts.pool.warnings, *(w for o in parts.objectives for w in o.warnings)),
     )
 
 
-def _probe(parts: Parts, gene: float) -> Evaluation:
-    recipe = parts.space.decode(np.full(len(parts.space.names), gene))
-    found = parts.evaluator.evaluate(Candidate(0, recipe))
+def _probe(parts: Parts) -> Evaluation:
+    found = parts.evaluator.evaluate(Candidate(0, _recipe(parts, FIRST)))
     if found.error is not None:
         raise ErrorBudgetExceeded(
             f"A probe in the middle of the space failed with {found.error}: {found.message}",
-            where=f"recipe with all genes {gene:g}",
+            where=f"recipe with all genes {FIRST:g}",
             fix="Mend the cause; if such merges are to be expected, narrow the range of the space.",
         )
     return found
 
 
-def _objective_seconds(parts: Parts) -> dict[str, float]:
-    """Scoring times on the model of the last probe."""
-    model = parts.engine.build(parts.space.decode(np.full(len(parts.space.names), PROBES[-1])))
-    found = {}
+def _recipe(parts: Parts, gene: float) -> Recipe:
+    return parts.space.decode(np.full(len(parts.space.names), gene))
+
+
+def _usual_seconds(parts: Parts) -> tuple[float, dict[str, float]]:
+    """Seconds for building a second candidate, and for scoring it on each objective."""
+    started = time.perf_counter()
+    model = parts.engine.build(_recipe(parts, SECOND))
+    building, scoring = time.perf_counter() - started, {}
     for objective in parts.objectives:
         started = time.perf_counter()
         objective.evaluate(model, objective.splits.get("search"), parts.config.seed)
-        found[objective.name] = time.perf_counter() - started
-    return found
+        scoring[objective.name] = time.perf_counter() - started
+    return building, scoring
 
 
 def plan_text(plan: SearchPlan) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Literal
 
@@ -15,9 +16,12 @@ from searcher.niches.crossover import Interpolation, cosine, slerp_position
 from searcher.niches.fields import Field, crossed, inner_products, simplified
 from searcher.niches.genes import ENDS, RATIO, split_names
 from searcher.pool.layout import Layout
-from searcher.recipe import Recipe, SettingValue
+from searcher.recipe import Recipe
 from searcher.spaces.base import SPACES, Space, SpaceContext
+from searcher.spaces.group_map import group_tensors
+from searcher.spaces.groups import checked_genes
 from searcher.spaces.recipe_fields import recipe_fields
+from searcher.spaces.setting_genes import SettingGenes
 
 TOLERANCE = 1e-9
 
@@ -59,7 +63,9 @@ class NicheBoundary(Space):
         self._max_segments = max_segments
         self._starts = _starts(context.layout, snap)
         self._ends = tuple(self._fields.ends)
-        self._names = (*split_names(splits), RATIO, *ENDS, *(setting.name for setting in context.searched))
+        per_run = replace(context, searched=tuple(replace(setting, per="run") for setting in context.searched))
+        self._settings = SettingGenes(per_run, group_tensors(context.layout, lambda _: ""))
+        self._names = (*split_names(splits), RATIO, *ENDS, *self._settings.names)
 
     @property
     @override
@@ -73,14 +79,14 @@ class NicheBoundary(Space):
         Raises:
             ValueError: If the genome has another shape or is not finite, or a parent is no merge of these models.
         """
-        genes = self._checked(genome)
+        genes = checked_genes(genome, len(self._names))
         n = self._splits
         if parents:
             first, second = (self._fields.field(parent) for parent in (parents[0], parents[min(1, len(parents) - 1)]))
         else:
             first, second = (self._end(gene) for gene in genes[n + 1 : n + 3])
         field = self._cross(first, second, self._positions(genes[:n]), float(genes[n]))
-        return self._fields.recipe(field, self._settings(genes[n + 3 :]))
+        return self._fields.recipe(field, self._settings.decode(genes[n + 3 :]))
 
     @override
     def encode(self, recipe: Recipe) -> Genome | None:
@@ -92,7 +98,7 @@ class NicheBoundary(Space):
         inside = wanted.boundaries[1:-1]
         if len(inside) > self._splits:
             return None
-        settings = self._setting_genes(recipe)
+        settings = self._settings.encode(recipe)
         pairs = product(range(len(self._ends)), repeat=2)
         for i, j in sorted(pairs, key=lambda pair: pair[0] != pair[1]):  # clones first: an end as it is
             found = self._between(wanted, i, j)
@@ -112,17 +118,7 @@ class NicheBoundary(Space):
             f"{self._interpolation} interpolation of {what}"
         )
         lines = [head, f"without parents two of: {', '.join(self._ends)}"]
-        lines += [f"{s.name} of {self._context.operator}: [{s.low:g}, {s.high:g}]" for s in self._context.searched]
-        return "\n".join(lines)
-
-    def _checked(self, genome: Genome) -> NDArray[np.float64]:
-        genes = np.asarray(genome, dtype=np.float64)
-        if genes.shape != (len(self._names),) or not np.all(np.isfinite(genes)):
-            raise ValueError(
-                f"Expected a finite genome of shape ({len(self._names)},), one gene per name in Space.names, "
-                f"but got shape {genes.shape}."
-            )
-        return genes.clip(0.0, 1.0)
+        return "\n".join([*lines, *self._settings.describe()])
 
     def _positions(self, genes: NDArray[np.float64]) -> NDArray[np.int64]:
         """Split points on the line, 0 ... P - 1, uniform over parameters, each moved to the start of its tensor."""
@@ -139,21 +135,6 @@ class NicheBoundary(Space):
     def _cross(self, first: Field, second: Field, splits: NDArray[np.int64], ratio: float) -> Field:
         child = crossed(first, second, splits, ratio, self._interpolation, self._fields.prefix)
         return simplified(child, self._max_segments)
-
-    def _settings(self, genes: NDArray[np.float64]) -> dict[str, SettingValue]:
-        settings: dict[str, SettingValue] = dict(self._context.fixed)
-        for setting, gene in zip(self._context.searched, genes.tolist(), strict=True):
-            settings[setting.name] = setting.low + gene * (setting.high - setting.low)
-        return settings
-
-    def _setting_genes(self, recipe: Recipe) -> NDArray[np.float64]:
-        known: Mapping[str, SettingValue] = recipe.settings if recipe.operator == self._context.operator else {}
-        genes = np.full(len(self._context.searched), 0.5)
-        for i, setting in enumerate(self._context.searched):
-            value = known.get(setting.name)
-            if isinstance(value, int | float) and setting.high > setting.low:
-                genes[i] = (value - setting.low) / (setting.high - setting.low)
-        return genes.clip(0.0, 1.0)
 
     def _between(self, wanted: Field, i: int, j: int) -> NDArray[np.float64] | None:
         """Genes but those of settings of a child of two ends, or None if it is none of theirs."""

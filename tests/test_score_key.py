@@ -166,7 +166,7 @@ def test_changed_code_and_packages_change_the_key(folder: Path, monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(score_key, "code_digest", lambda: "edited")
         edited = key(folder)
-    monkeypatch.setattr(score_key, "_versions", lambda: {"torch": "0"})
+    monkeypatch.setattr(score_key, "installed_versions", lambda _: {"torch": "0"})
     assert len({before, edited, key(folder)}) == 3
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from searcher.merge.facts import NoTables, TensorFacts
 from searcher.merge.pool_tables import PoolTables
-from searcher.merge.stores import FileStore, all_sources
+from searcher.merge.pool_vectors import PoolVectors
+from searcher.merge.stores import all_sources
 from searcher.merge.tables.mean_magnitudes import MeanMagnitudes
 
 if TYPE_CHECKING:
@@ -43,25 +43,12 @@ def mean_magnitudes(
     shapes = {entry.name: entry.shape for entry in entries}
     all_tables = PoolTables({source.name: source for source in all_sources(pool)}, dtype, shapes, store)
     tables = all_tables.of(None if pool.base is None else pool.base.name)
-    files = FileStore(pool, torch.device(device), dtype)
+    vectors = PoolVectors(pool, torch.device(device), dtype)
     models = tuple(source.name for source in pool.models)
 
     def measure(entry: TensorEntry) -> MeanMagnitudes:
-        return MeanMagnitudes.of(_vectors(pool, files, entry, torch.device(device)), centred=pool.base is None)
+        return MeanMagnitudes.of(vectors(entry), centred=pool.base is None)
 
     found = {e.name: tables.get(MeanMagnitudes.kind, models, e.name, partial(measure, e)).values for e in entries}
     all_tables.save()
     return found | {e.name: np.zeros(len(models)) for e in pool.layout.tensors if not e.size}
-
-
-def _vectors(pool: Pool, files: FileStore, entry: TensorEntry, device: torch.device) -> list[torch.Tensor]:
-    """A tensor of all task vectors, or of all models if there is no base; float32, shape ``(size,)`` each."""
-    sources = (*pool.models, *([] if pool.base is None else [pool.base]))  # the base is -1
-    read = {k: files.read(source.name, entry).to(device) for k, source in enumerate(sources)}
-    n = len(pool.models)
-    read[-1] = read.get(n, read[0])
-    facts = TensorFacts(
-        entry.name, entry.shape, tuple(m.name for m in pool.models), tuple(m.is_delta for m in pool.models),
-        pool.base is not None, read.__getitem__, NoTables(),
-    )  # fmt: skip
-    return [facts.weights(k) if pool.base is None else facts.task_vector(k) for k in range(n)]

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from searcher.merge.facts import TensorFacts
 from searcher.merge.pool_tables import PoolTables
-from searcher.merge.stores import FileStore, all_sources
+from searcher.merge.pool_vectors import PoolVectors
+from searcher.merge.stores import all_sources
 from searcher.merge.tables.gram import Gram, gram
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class PrefixProducts:
     """
 
     def __init__(self, pool: Pool, device: str, dtype: torch.dtype, store: TableStore | None = None) -> None:
-        self._pool, self._device = pool, torch.device(device)
-        self._files = FileStore(pool, self._device, dtype)
+        self._pool = pool
+        self._vectors = PoolVectors(pool, torch.device(device), dtype)
         self._entries = [entry for entry in pool.layout.tensors if entry.size]
         shapes = {entry.name: entry.shape for entry in self._entries}
         self._tables = PoolTables({source.name: source for source in all_sources(pool)}, dtype, shapes, store)
@@ -87,25 +87,15 @@ class PrefixProducts:
         if position not in self._inside:
             if len(self._inside) >= KEPT:
                 self._inside.popitem(last=False)
-            self._inside[position] = gram([vector[: position - entry.offset] for vector in self._vectors(entry)])
+            self._inside[position] = gram([vector[: position - entry.offset] for vector in self._all(entry)])
         return self._inside[position]
 
     def _gram(self, entry: TensorEntry) -> Gram:
         """The Gram table of a whole tensor, exactly as operators make it."""
-        vectors = self._vectors(entry)
+        vectors = self._all(entry)
         base, others = (None, vectors) if self._base is None else (vectors[0], vectors[1:])
         return Gram.of(base, others, entry.shape)
 
-    def _vectors(self, entry: TensorEntry) -> list[torch.Tensor]:
-        """A tensor of the base and of all task vectors, or of all models; float32, shape ``(size,)`` each."""
-        sources = (*self._pool.models, *([] if self._pool.base is None else [self._pool.base]))  # the base is -1
-        read = {k: self._files.read(s.name, entry).to(self._device) for k, s in enumerate(sources)}
-        n = len(self._models)
-        read[-1] = read.get(n, read[0])
-        facts = TensorFacts(
-            entry.name, entry.shape, self._models, tuple(s.is_delta for s in self._pool.models),
-            self._base is not None, read.__getitem__, self._tables.of(self._base),
-        )  # fmt: skip
-        if self._base is None:
-            return [facts.weights(k) for k in range(n)]
-        return [facts.base(), *(facts.task_vector(k) for k in range(n))]
+    def _all(self, entry: TensorEntry) -> list[torch.Tensor]:
+        """A tensor of the base and of all task vectors, or of all models."""
+        return self._vectors(entry, with_base=True)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searcher.candidate import Candidate, EarlyStop, Score, Split
+from searcher.multi_objective.dominance import non_dominated
 from searcher.multi_objective.rows import GrowingRows
 from searcher.multi_objective.worst import lifted_worst
 
@@ -80,7 +81,8 @@ class SuccessiveHalving:
             values = self._values_at(rung, scores)
             if values is None:
                 break
-            self._standings[k].add(candidate.number, self._fitness(values), full if is_full else None)
+            is_known = candidate.origin == "baseline"
+            self._standings[k].add(candidate.number, self._fitness(values), full if is_full else None, is_known)
 
     def scores(
         self, objectives: Sequence[Any], score: Callable[[Any, Any], Score]
@@ -160,6 +162,9 @@ class SuccessiveHalving:
 class _Standing:
     """Who reached a rung, with which fitness, and by how many each is dominated.
 
+    Baselines that others of them surpass do not count: a candidate is not among the good ones because it is better
+    than the experts at what they never learned.
+
     Args:
         n_objectives: Length of a fitness vector.
         by: What is better.
@@ -170,6 +175,8 @@ class _Standing:
         self._numbers: list[int] = []
         self._points = GrowingRows(n_objectives)
         self._n_above = np.zeros(0, dtype=np.int64)
+        self._is_baseline = np.zeros(0, dtype=np.bool_)
+        self._counts = np.zeros(0, dtype=np.bool_)
         self._shifts, self._n_full = np.zeros(n_objectives), 0
 
     @property
@@ -177,27 +184,40 @@ class _Standing:
         """Mean of fitness in full minus fitness here, over candidates that were scored in full."""
         return np.asarray(self._shifts / max(self._n_full, 1), dtype=np.float64)
 
-    def add(self, number: int, fitness: Array, full: Array | None) -> None:
+    def add(self, number: int, fitness: Array, full: Array | None, is_baseline: bool) -> None:
         """Enter a candidate; ``full`` is its fitness on all examples if it is known."""
         n_above = np.count_nonzero(self._dominating(fitness))
         below = (self._points.view <= fitness).all(axis=1) & (self._points.view < fitness).any(axis=1)
         self._n_above = np.append(self._n_above + below, n_above)
         self._points.append(fitness)
         self._numbers.append(number)
+        self._is_baseline = np.append(self._is_baseline, is_baseline)
+        self._counts = ~self._is_baseline | self._best_baselines()
         if full is not None:
             self._shifts, self._n_full = self._shifts + (full - fitness), self._n_full + 1
 
     def keeps_back(self, fitness: Array, share: float) -> int | None:
         """A candidate that is better, preferably one that dominates; None if this one is in the best share of all."""
-        points, dominating = self._points.view, self._dominating(fitness)
+        dominating = self._dominating(fitness)
         if self._by == "front":
-            ahead = self._n_above < np.count_nonzero(dominating)
+            ahead = self._counts & (self._n_above < np.count_nonzero(dominating))
         else:
-            ahead = lifted_worst(points) > lifted_worst(fitness)
-        if np.count_nonzero(ahead) < (len(points) + 1) * share:
+            ahead = self._counts & (lifted_worst(self._points.view) > lifted_worst(fitness))
+        if np.count_nonzero(ahead) < (np.count_nonzero(self._counts) + 1) * share:
             return None
         best = ahead & dominating if (ahead & dominating).any() else ahead
         return self._numbers[int(np.flatnonzero(best)[0])]
+
+    def _best_baselines(self) -> NDArray[np.bool_]:
+        """Baselines that no other baseline dominates, or that with the best worst objective."""
+        found = np.zeros(len(self._numbers), dtype=np.bool_)
+        rows = np.flatnonzero(self._is_baseline)
+        points = self._points.view[rows]
+        if self._by == "front":
+            found[rows] = non_dominated(points)
+        elif rows.size:
+            found[rows[np.argmax(lifted_worst(points))]] = True
+        return found
 
     def _dominating(self, fitness: Array) -> NDArray[np.bool_]:
         return np.asarray((self._points.view >= fitness).all(axis=1) & (self._points.view > fitness).any(axis=1))

@@ -75,7 +75,7 @@ class Driver:
             found = ({o.name: o.score(o.splits.get("search")) for o in self.objectives}, None)
         else:
             found = self.halving.scores(self.objectives, lambda o, examples: o.score(examples))
-        self.halving.observe(candidate(number), found[0])
+        self.halving.observe(candidate(number, "baseline" if in_full else "strategy"), found[0])
         self.found[number] = found
         return found
 
@@ -102,6 +102,17 @@ def test_a_poor_candidate_is_left_on_the_first_rung() -> None:
     assert (stopped.reason, dict(stopped.scored)) == ("halving", {"x": 10})
     assert stopped.rival in range(6)
     assert np.isnan(scores["x"].example_scores).sum() == N - 10  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("by", ["front", "worst"])
+def test_poor_baselines_make_nobody_look_good(by: Literal["front", "worst"]) -> None:
+    rng = np.random.default_rng(3)
+    driver = Driver(Objective(), Objective("y"), by=by)
+    for number, share in enumerate([0.0, 0.1, 0.2, 0.1, 0.0, 0.8]):
+        driver.give(number, answers(rng, share), answers(rng, share), in_full=True)
+    middling = answers(rng, 0.5)
+    assert driver.give(6, middling, middling)[1] is not None  # five baselines are worse, but the sixth is not
+    assert driver.give(7, np.ones(N), np.ones(N))[1] is None
 
 
 def test_estimates_are_moved_by_what_the_others_did_later() -> None:
@@ -202,7 +213,7 @@ def test_restored_from_the_record_it_decides_the_same(seed: int, first: int, red
     known = {n: found for n, found in whole.found.items() if n < 9}
     observe_recorded(
         again.halving,
-        [candidate(n) for n in known],
+        [candidate(n, "baseline" if n < 3 else "strategy") for n in known],
         [Evaluation(n, "search", scores, stopped=stop) for n, (scores, stop) in known.items()],
         lambda n: {"x": np.asarray(known[n][0]["x"].example_scores)},
     )
