@@ -49,10 +49,12 @@ CONTESTANTS: dict[str, tuple[str, ...]] = {
     "optuna TPE": ("strategy=optuna:TPESampler",),
     RIVAL: ("strategy={name: 'optuna:NSGAIISampler', population_size: 16}",),
     "bayes_opt": ("strategy=bayes_opt",),
+    "coarse_to_fine, bayes_opt": ("strategy=coarse_to_fine",),
+    "coarse_to_fine, TPE": ("strategy={name: coarse_to_fine, inner: 'optuna:TPESampler'}",),
     "bayes_opt, one scalar per model": ("strategy=bayes_opt", "space={name: model_wise, range: [0.0, 1.5]}"),
 }
 COLOURS = ("#999999", "#d62728", "#ff9896", "#8c564b", "#2ca02c", "#1f77b4", "#aec7e8", "#ff7f0e", "#ffbb78", "#9467bd",
-           "#bcbd22", "#17becf", "#000000", "#e377c2")  # fmt: skip
+           "#bcbd22", "#17becf", "#000000", "#e377c2", "#7f7f7f", "#c49c94")  # fmt: skip
 
 
 def run_of(name: str, seed: int, n: int, folder: Path) -> dict[str, Any]:

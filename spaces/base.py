@@ -99,6 +99,13 @@ class Space(ABC):
         Settings that the recipe lacks take the middle of their range.
         """
 
+    def levels(self) -> tuple[tuple[int, ...], ...]:
+        """Coarser searches of the space, the coarsest first: for each gene the number of the one that moves it.
+
+        Each level refines the one before; the finest, where every gene moves by itself, is not listed.
+        """
+        return ()
+
     @abstractmethod
     def describe(self) -> str:
         """A readable description: groups, genes, ranges."""

@@ -16,6 +16,7 @@ from searcher.spaces.group_map import GroupMap
 from searcher.spaces.setting_genes import SettingGenes, gene_name
 
 UNCONSTRAINED = Constraints()
+BUNDLES = 3  # into which a bundle of groups is cut on the next level: early, middle and late layers first
 
 
 class GroupedGenes:
@@ -91,6 +92,24 @@ class GroupedGenes:
         genome: Genome = np.concatenate([genes.ravel(), self._settings.encode(recipe)]).clip(0.0, 1.0)
         return genome
 
+    def levels(self) -> tuple[tuple[int, ...], ...]:
+        """Neighbouring groups tied together: all of them, then bundles, three times as many on each level."""
+        n, found = 1, []
+        while n < len(self.groups.labels):
+            found.append(self._tied(np.arange(len(self.groups.labels)) * n // len(self.groups.labels)))
+            n *= BUNDLES
+        return tuple(found)
+
+    def _tied(self, bundle_of: NDArray[np.int64]) -> tuple[int, ...]:
+        """The gene that moves each one, for groups in bundles."""
+        n_heads, n_bundles = len(self._coefficients.heads), int(bundle_of.max()) + 1
+        ties = (bundle_of[:, None] * n_heads + np.arange(n_heads)).ravel().tolist()
+        n = n_bundles * n_heads
+        for setting in self.context.searched:
+            ties += (n + bundle_of).tolist() if setting.per == "group" else [n]
+            n += n_bundles if setting.per == "group" else 1
+        return tuple(ties)
+
     def describe_coefficients(self) -> str:
         """How many genes the coefficients have, and what these may be."""
         n = len(self.groups.labels)
@@ -130,6 +149,10 @@ class GroupedSpace(Space):
     @override
     def encode(self, recipe: Recipe) -> Genome | None:
         return self._genes.encode(recipe)
+
+    @override
+    def levels(self) -> tuple[tuple[int, ...], ...]:
+        return self._genes.levels()
 
 
 def checked_genes(genome: Genome, dim: int) -> NDArray[np.float64]:

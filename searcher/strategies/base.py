@@ -28,12 +28,18 @@ class Problem:
         objective_names: One name per objective.
         budget: Candidates that the run may evaluate, baselines included; None if only time limits it.
         seed: Seed of the run.
+        levels: Coarser searches of the same space, the coarsest first: for each gene the number of the gene of that
+            level which it follows. Each level's genes move whole genes of the next.
+        work: Parameters of the model times search examples, all objectives together: a rough measure of what an
+            evaluation costs; None if nobody knows.
     """
 
     gene_names: tuple[str, ...]
     objective_names: tuple[str, ...]
     budget: int | None
     seed: int
+    levels: tuple[tuple[int, ...], ...] = ()
+    work: float | None = None
 
     @property
     def dim(self) -> int:

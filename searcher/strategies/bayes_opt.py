@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAX_FRONT = 5  # objectives; beyond, the hypervolume takes minutes and hardly tells genomes apart
 MAX_INITIAL = 20
 MIN_INITIAL = 3
+ENOUGH = 2  # known genomes for each Sobol point wanted, beyond which there are none
 MANY_GENES = 20  # beyond, a box: the acquisition function has its maxima at the faces of a large cube
 MIN_SCORED = 2  # genomes that a surrogate needs
 
@@ -49,8 +50,8 @@ class BayesOpt(Strategy):
             their mean.
         weights: One weight per objective for ``sum`` (which requires them with several objectives) and ``worst``.
         initial: Sobol points before the first proposal of the Gaussian processes; by default twice the number of
-            genes, at most 20 and a quarter of the budget left, less the baselines inside the space, but at
-            least 3.
+            genes, at most 20 and a quarter of the budget left, less the genomes that are known already (baselines
+            inside the space), but at least 3 unless twice as many are known.
         constraints: Bounds on objectives that the search must respect, such as ``{at_least: {accuracy: 0.9}}``; an
             objective that is minimised has an ``at_most``.
         trust_region: Whether to search a box around the best genome, or around members of the front in turn, that
@@ -126,6 +127,8 @@ class BayesOpt(Strategy):
         wanted = min(2 * self._problem.dim, MAX_INITIAL)
         if self._problem.budget is not None:
             wanted = min(wanted, (self._problem.budget - self._n_told) // 4)
+        if self._data.n_scored >= ENOUGH * wanted:  # from an earlier or a coarser search
+            return 0
         return max(wanted - self._data.n_scored, MIN_INITIAL)
 
     def _propose(self, genome: Genome) -> Proposal:

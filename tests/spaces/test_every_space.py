@@ -126,6 +126,17 @@ def test_names_and_description(name: str, context: SpaceContext) -> None:
             space.decode(bad)
 
 
+@every_space_and_context
+def test_levels_refine_each_other(name: str, context: SpaceContext) -> None:
+    space = make(name, context)
+    ties = [np.array(level) for level in (*space.levels(), range(len(space.names)))]
+    for coarse, fine in zip(ties, ties[1:], strict=False):
+        assert coarse.shape == (len(space.names),)
+        assert sorted(set(coarse.tolist())) == list(range(coarse.max() + 1))
+        assert coarse.max() < fine.max()
+        assert len(set(zip(fine.tolist(), coarse.tolist(), strict=True))) == fine.max() + 1  # a function of the fine one
+
+
 @every_space
 def test_known_merges_encode_exactly(name: str) -> None:
     context = CONTEXTS["task_arithmetic"]

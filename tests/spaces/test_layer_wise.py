@@ -67,3 +67,20 @@ def test_searched_settings_per_group() -> None:
 def test_wrong_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="Expected"):
         LayerWise(CONTEXT, **settings)
+
+
+def test_levels_tie_neighbouring_groups_and_their_settings() -> None:
+    context = SpaceContext(
+        CONTEXT.layout,
+        ("a", "b"),
+        "base",
+        "ties",
+        searched=(SearchedSetting("density", 0.1, 0.9, "group"), SearchedSetting("lambda", 0.5, 1.5)),
+    )
+    space = LayerWise(context)  # 6 groups
+    all_together, three_bundles = (np.array(level) for level in space.levels())
+    assert all_together.tolist() == [0, 1] * 6 + [2] * 6 + [3]
+    assert three_bundles.tolist() == [0, 1] * 2 + [2, 3] * 2 + [4, 5] * 2 + [6, 6, 7, 7, 8, 8] + [9]
+    recipe = space.decode(np.array([0.2, 0.7, 0.5, 0.1])[all_together])
+    np.testing.assert_allclose(recipe.coefficients, np.tile([0.2, 0.7], (recipe.n_segments, 1)))
+    np.testing.assert_allclose(np.asarray(recipe.settings["density"]), 0.5)

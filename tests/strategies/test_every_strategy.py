@@ -22,8 +22,10 @@ NAMES = [*STRATEGIES.names(), "optuna:RandomSampler", "optuna:TPESampler"]
 NEEDS_PACKAGE = {"optuna:CmaEsSampler": "cmaes"}
 SINGLE_ONLY = {"optuna:CmaEsSampler"}
 SLOW = ["bayes_opt", "optuna:GPSampler"]
+SLOW_BY_DEFAULT = ["coarse_to_fine"]  # with settings of their own they are quick
 SETTINGS: dict[str, dict[str, object]] = {
     "cma_es": {"population": 6},
+    "coarse_to_fine": {"inner": {"name": "nsga2", "population": 6}},
     "nsga2": {"population": 6},
     "optuna:TPESampler": {"n_startup_trials": 4, "n_ei_candidates": 8},
     "optuna:GPSampler": {"n_startup_trials": 20},
@@ -270,7 +272,7 @@ def slow_if_costly(name: str) -> object:
 
 def is_costly(name: str) -> bool:
     """Whether a proposal takes so long that only a few can be afforded."""
-    return name.startswith("optuna:") or name in SLOW
+    return name.startswith("optuna:") or name in (*SLOW, *SLOW_BY_DEFAULT)
 
 
 GUIDED = [name for name in NAMES if name not in ("random", "optuna:RandomSampler")]
