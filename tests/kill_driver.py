@@ -1,6 +1,6 @@
 """Runs a search in child processes and kills them with SIGKILL at random moments until one finishes.
 
-python tests/kill_driver.py FOLDER EVALUATIONS KILLS SEED
+python tests/kill_driver.py FOLDER EVALUATIONS KILLS SEED [KEY=VALUE ...]
 
 A child is forked from this process, in which the heavy packages are imported already, so that a life is short and
 kills hit the run itself. Prints how many children were killed while at work.
@@ -23,7 +23,8 @@ CONFIG = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 
 def life(folder: Path, n_evaluations: int) -> None:
     """One child's work: begin or continue the run."""
-    config = load_config(CONFIG, [f"budget.evaluations={n_evaluations}", "output.export=[]", "cache.enabled=false"])
+    fixed = [f"budget.evaluations={n_evaluations}", "output.export=[]", "cache.enabled=false"]
+    config = load_config(CONFIG, [*fixed, *sys.argv[5:]])
     session.start(config, folder)
 
 

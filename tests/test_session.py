@@ -19,7 +19,7 @@ from searcher.sqlite_storage import SqliteStorage
 from tests.toy import content
 
 ROOT = Path(__file__).parents[1]
-N_KILLS = 20
+WEIGHTED = ("strategy.inner={name: cma_es, weights: [1.0, 1.0, 1.0]}",)
 
 
 def config(*overrides: str, n: int = 40) -> Config:
@@ -39,32 +39,41 @@ def read(folder: Path) -> tuple[list[tuple[Any, ...]], Any]:
         return content(storage), json.loads((folder / "front.json").read_text())
 
 
-def test_killed_runs_resume_to_the_unbroken_content_and_front(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("n_kills", "overrides"),
+    [
+        (12, ()),
+        (8, ("strategy=natural_niches", "racing={enabled: true, block: 8}")),  # per-example scores, half of them nan
+        (6, ("strategy={name: coarse_to_fine, inner: cma_es, evaluations: [15, 15]}", *WEIGHTED)),
+    ],
+    ids=["nsga2", "m2n2, raced", "coarse to fine"],
+)
+def test_killed_runs_resume_to_the_unbroken_content_and_front(
+    n_kills: int, overrides: tuple[str, ...], tmp_path: Path
+) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    session.start(config(n=60), whole)
-    command = [sys.executable, str(ROOT / "tests" / "kill_driver.py"), str(killed), "60", str(N_KILLS), "1"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    n_killed = int(done.stdout)
-    while n_killed < N_KILLS:  # a fast machine may finish early; kill further runs then
+    session.start(config(*overrides, n=60), whole)
+    n_killed = kill(killed, n_kills, 1, overrides)
+    while n_killed < n_kills:  # a fast machine may finish early; kill further runs then
         again = tmp_path / f"again{n_killed}"
-        command[2:] = [str(again), "60", str(N_KILLS - n_killed), str(n_killed)]
-        done = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
-        )
-        assert int(done.stdout) > 0
-        n_killed += int(done.stdout)
+        more = kill(again, n_kills - n_killed, n_killed, overrides)
+        assert more > 0
+        n_killed += more
         assert read(again) == read(whole)
     assert read(killed) == read(whole)
     assert not list(killed.glob("**/*.tmp"))
     lines = (killed / "log.jsonl").read_text().splitlines()
     assert sum(_is_json(line) for line in lines) >= 60
+
+
+def kill(folder: Path, n_kills: int, seed: int, overrides: tuple[str, ...]) -> int:
+    """Run a search there to its end through that many kills at most; how many there were."""
+    command = [str(ROOT / "tests" / "kill_driver.py"), str(folder), "60", str(n_kills), str(seed), *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
 
 
 def _is_json(line: str) -> bool:

@@ -104,7 +104,7 @@ def content(storage: RunStorage) -> list[tuple[Any, ...]]:
         for e in storage.evaluations()
     ]
     examples = [
-        (number, split, name, values.tolist())
+        (number, split, name, repr(values.tolist()))  # nan, which a stopped race leaves, equals itself as text
         for number in range(len(candidates))
         for split in ("search", "select", "held_out")
         for name, values in storage.examples(number, split).items()

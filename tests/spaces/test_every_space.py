@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -130,11 +131,13 @@ def test_names_and_description(name: str, context: SpaceContext) -> None:
 def test_levels_refine_each_other(name: str, context: SpaceContext) -> None:
     space = make(name, context)
     ties = [np.array(level) for level in (*space.levels(), range(len(space.names)))]
-    for coarse, fine in zip(ties, ties[1:], strict=False):
+    for coarse, fine in pairwise(ties):
         assert coarse.shape == (len(space.names),)
         assert sorted(set(coarse.tolist())) == list(range(coarse.max() + 1))
         assert coarse.max() < fine.max()
-        assert len(set(zip(fine.tolist(), coarse.tolist(), strict=True))) == fine.max() + 1  # a function of the fine one
+        assert (
+            len(set(zip(fine.tolist(), coarse.tolist(), strict=True))) == fine.max() + 1
+        )  # a function of the fine one
 
 
 @every_space
