@@ -9,7 +9,7 @@ objective is smooth in the genes while their minimum is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -19,6 +19,7 @@ from botorch.utils.multi_objective.box_decompositions.non_dominated import FastN
 from botorch.utils.safe_math import fatminimum, log_fatmoid, log_fatplus, logmeanexp, logsumexp
 from numpy.typing import NDArray
 
+from searcher.gaussian_process.boxes_3d import boxes_above
 from searcher.gaussian_process.goal import Goal
 from searcher.gaussian_process.observations import Standardized
 from searcher.gaussian_process.posterior import PosteriorSamples
@@ -144,12 +145,20 @@ def _cells(points: torch.Tensor, reference: torch.Tensor) -> tuple[torch.Tensor,
     """Corners of disjoint boxes that fill the space above the front of each sample, each ``(n, cells, m)``."""
     if points.shape[-1] == 2:
         lower, upper = FastNondominatedPartitioning(reference, Y=points).get_hypercell_bounds()
+    elif points.shape[-1] == 3:
+        found = [boxes_above(sample.numpy(), reference.numpy()) for sample in points]
+        lower, upper = (_padded([corners[side] for corners in found]) for side in (0, 1))
     else:
         each = [FastNondominatedPartitioning(reference, Y=sample) for sample in points]
         lower, upper = BoxDecompositionList(*each).get_hypercell_bounds()
     is_empty = (upper <= lower).any(dim=-1, keepdim=True)  # padding; moved to where nothing can reach
     lower = torch.where(is_empty, 1e6, lower)
     return lower, torch.where(is_empty, 1e6 + 1.0, upper.clamp_max(1e10))
+
+
+def _padded(corners: Sequence[NDArray[np.float64]]) -> torch.Tensor:
+    """Corners of each sample's boxes, shape ``(n, boxes, m)``, those that are missing all 0."""
+    return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(each) for each in corners], batch_first=True)
 
 
 def _log_allowed(fitness: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
