@@ -12,6 +12,9 @@ candidate    build and score a new merge on 200 short items, against merging to 
              simple_evaluate. With ``--mergekit`` (an interpreter that has mergekit 0.1.5) its command line merges;
              without it our own merger writes the folder, which is faster.
 later        of the second candidate's scoring: what is not spent in the model (tokenizing, task building, metrics).
+
+A whole run takes an hour on two cores. ``--only PART`` (again for more) measures some parts and leaves the others in
+the file as they are.
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ CASES: dict[str, dict[str, Any]] = {  # 3-shot
     "letters": {"question": 25, "option": 6, "letters": True, "shared": False},
     "letters, same examples": {"question": 25, "option": 6, "letters": True, "shared": True},
 }
+PARTS = [*CASES, "candidate"]
 SHORT: dict[str, Any] = {"question": 8, "option": 2, "letters": False, "shared": False}
 
 
@@ -60,18 +64,30 @@ def main() -> None:
     options.add_argument("--pool", type=Path, help="folder for the synthetic pool; kept if given")
     options.add_argument("--dtype", default="float32", help="storage type of the live model")
     options.add_argument("--documents", type=int, help="documents per 3-shot task")
+    options.add_argument("--rounds", type=int, default=3, help="measurements of each, in turns")
+    options.add_argument("--only", action="append", choices=PARTS, default=[], metavar="PART", help=", ".join(PARTS))
     arguments = options.parse_args()
     quick = arguments.quick
     with tempfile.TemporaryDirectory() as temporary:
         bench = Bench(Path(temporary), arguments.pool, SHAPES_TINY if quick else SHAPES_135M, arguments.dtype)
         n = arguments.documents or (8 if quick else 24)
-        rounds, sizes = (1, (4,)) if quick else (3, (1, 4, 16))
+        rounds, sizes = (1, (4,)) if quick else (arguments.rounds, (1, 4, 16))
         figures: dict[str, Any] = {
             "parameters": bench.engine.layout.n_parameters, "device": bench.engine.device, "dtype": arguments.dtype,
             "threads": torch.get_num_threads(), "goals": GOALS,
         }  # fmt: skip
-        figures["scoring"] = {name: bench.scoring(name, n, rounds, sizes) for name in CASES}
-        figures["candidate"] = bench.candidate(20 if quick else 200, rounds, sizes, arguments.mergekit)
+        known = (
+            json.loads(arguments.json.read_text())
+            if arguments.only and arguments.json and arguments.json.exists()
+            else {}
+        )
+        wanted = arguments.only or PARTS
+        figures["scoring"] = {**known.get("scoring", {})}
+        for name in (name for name in CASES if name in wanted):
+            figures["scoring"][name] = bench.scoring(name, n, rounds, sizes)
+        figures["candidate"] = known.get("candidate")
+        if "candidate" in wanted:
+            figures["candidate"] = bench.candidate(20 if quick else 200, rounds, sizes, arguments.mergekit)
     show(figures)
     write_result(arguments.json, figures, ["torch", "transformers", "lm-eval", "numpy"])
 
@@ -281,6 +297,8 @@ def show(figures: dict[str, Any]) -> None:
             f"{row['times_faster_than_simple_evaluate']:7.1f}  {same}"
         )
     row = figures["candidate"]
+    if row is None:
+        return
     print(f"a candidate on {row['items']} short items: {row['ours_s']} s (build {row['build_s']} s)")
     print(
         f"  by disk: {row['by_disk_s']} s (merge by {row['merged_by']} {row['merge_s']} s, load {row['load_s']} s, ",

@@ -95,7 +95,7 @@ class GroupedGenes:
     def levels(self) -> tuple[tuple[int, ...], ...]:
         """Neighbouring groups tied together: all of them, then bundles, three times as many on each level."""
         n, found = 1, []
-        while n < len(self.groups.labels):
+        while 2 * n <= len(self.groups.labels):  # a level that is hardly coarser than the next is not worth its search
             found.append(self._tied(np.arange(len(self.groups.labels)) * n // len(self.groups.labels)))
             n *= BUNDLES
         return tuple(found)

@@ -43,7 +43,7 @@ def test_its_costs_fit_together(plan: SearchPlan) -> None:
 
 def test_for_people(plan: SearchPlan) -> None:
     text = plan_text(plan)
-    for words in ("14 of them baselines", "genes       12: ", "NSGA-II", "knots"):
+    for words in ("14 of them baselines", "genes       12: ", "TPE", "evaluations are cheap", "knots"):
         assert words in text
     assert max(map(len, text.splitlines())) < 400
 

@@ -20,8 +20,8 @@ from searcher.errors import ConfigError
 from searcher.strategies.base import STRATEGIES, Problem, Strategy
 from searcher.strategies.factory import make_strategy
 
-PER_GENE = 6  # evaluations of a level for each of its genes: 30 for one scalar for each of five models
-FEWEST = 12  # evaluations of a level
+PER_GENE = 3  # evaluations of a level for each of its genes, beside the baselines
+FEWEST = 10  # evaluations of a level
 TOLERANCE = 1e-9  # between genes that a level ties together
 
 
@@ -31,7 +31,7 @@ class CoarseToFine(Strategy):
 
     Args:
         inner: The strategy that searches on each level: a name, or ``{name: NAME, ...}`` with its settings.
-        evaluations: Proposals on each level but the last; by default six per gene, at least 12, at most half of the
+        evaluations: Proposals on each level but the last; by default three per gene, at least 10, at most half of the
             budget left. A level that would get less than one evaluation per gene is not entered.
     """
 

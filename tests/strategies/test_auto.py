@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from searcher.candidate import Trial
-from searcher.strategies.auto import Auto
+from searcher.strategies.auto import Auto, choice
 from searcher.strategies.base import Problem
 from searcher.strategies.cma_es import CmaEs
-from searcher.strategies.nsga2 import Nsga2
+
+GENES = ("a", "b", "c", "d")
+LEVELS = ((0, 1, 0, 1),)
+CHEAP, COSTLY = 1e7, 1e11
 
 
-def test_one_objective_takes_cma_es() -> None:
-    problem = Problem(("a", "b"), ("score",), 100, 0)
-    auto = Auto(problem)
-    assert "CMA-ES" in auto.describe()
-    assert "one objective" in auto.describe()
-    assert auto.ask(1)[0].genome.tolist() == CmaEs(problem).ask(1)[0].genome.tolist()
+@pytest.mark.parametrize(
+    ("n_objectives", "budget", "levels", "work", "name"),
+    [
+        (1, 60, (), COSTLY, "bayes_opt"),
+        (1, 60, LEVELS, COSTLY, "coarse_to_fine"),
+        (4, 60, LEVELS, COSTLY, "coarse_to_fine"),
+        (2, 60, (), None, "bayes_opt"),
+        (1, 200, LEVELS, CHEAP, "cma_es"),
+        (3, 200, LEVELS, CHEAP, "optuna:TPESampler"),
+        (1, 5000, LEVELS, COSTLY, "cma_es"),
+        (3, None, LEVELS, COSTLY, "nsga2"),
+        (4, 5000, (), CHEAP, "nsga3"),
+        (7, 60, LEVELS, COSTLY, "nsga3"),
+    ],
+)
+def test_the_rule(
+    n_objectives: int, budget: int | None, levels: tuple[tuple[int, ...], ...], work: float | None, name: str
+) -> None:
+    problem = Problem(GENES, tuple("uvwxyz!"[:n_objectives]), budget, 0, levels, work)
+    found, settings, why = choice(problem)
+    assert (found, settings) == (name, {})
+    assert ("one objective" if n_objectives == 1 else f"{n_objectives} objectives") in why
+    assert Auto(problem).describe().endswith(f"; chosen because {why}")
 
 
-def test_several_objectives_take_nsga2() -> None:
-    problem = Problem(("a", "b"), ("low", "high", "noisy"), 200, 0)
-    auto, nsga2 = Auto(problem), Nsga2(problem)
-    assert "NSGA-II: population 25" in auto.describe()
-    assert "3 objectives" in auto.describe()
-    for number in range(40):
+def test_it_proposes_what_the_chosen_strategy_proposes() -> None:
+    problem = Problem(GENES, ("score",), 200, 0, (), CHEAP)
+    auto, cma = Auto(problem), CmaEs(problem)
+    for number in range(20):
         genome = auto.ask(1)[0].genome
-        assert genome.tolist() == nsga2.ask(1)[0].genome.tolist()
-        for strategy in (auto, nsga2):
-            strategy.tell([Trial(number, genome, (), np.append(genome, genome.sum()))])
+        assert genome.tolist() == cma.ask(1)[0].genome.tolist()
+        for strategy in (auto, cma):
+            strategy.tell([Trial(number, genome, (), np.array([genome.sum()]))])
