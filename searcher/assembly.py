@@ -66,7 +66,8 @@ class Parts:
         Raises:
             ConfigError: If its settings do not fit the problem.
         """
-        problem = Problem(self.space.names, tuple(o.name for o in self.objectives), budget, seed)
+        names, directions = zip(*((info.name, info.direction) for info in self.infos), strict=True)
+        problem = Problem(self.space.names, names, budget, seed, directions)
         settings = {key: value for key, value in self.config.strategy.items() if key != "name"}
         try:
             return make_strategy(self.config.strategy["name"], problem, settings)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -28,12 +27,15 @@ class Problem:
         objective_names: One name per objective.
         budget: Candidates that the run may evaluate, baselines included; None if only time limits it.
         seed: Seed of the run.
+        directions: ``maximize`` or ``minimize`` per objective, of its scores; fitness is always maximised. Empty if
+            not known.
     """
 
     gene_names: tuple[str, ...]
     objective_names: tuple[str, ...]
     budget: int | None
     seed: int
+    directions: tuple[str, ...] = ()
 
     @property
     def dim(self) -> int:
@@ -60,7 +62,7 @@ class Strategy(ABC):
     others (genome None) only say what scores to beat. Failed trials have ``fitness`` None and must be survived.
     """
 
-    wants_examples: ClassVar[bool] = False
+    wants_examples: bool = False
     """Whether trials must carry per-example scores; reading them back on resume costs time."""
 
     @abstractmethod
