@@ -78,7 +78,7 @@ def _minimal(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     """Distinct corners that are not at least as large as another in all objectives."""
     distinct = np.unique(corners, axis=0)
     is_above = (distinct[:, None, :] >= distinct[None, :, :]).all(axis=2)
-    return distinct[is_above.sum(axis=1) == 1]  # above itself only
+    return np.asarray(distinct[is_above.sum(axis=1) == 1])  # above itself only
 
 
 def _distance(point: NDArray[np.float64], corners: NDArray[np.float64]) -> float:

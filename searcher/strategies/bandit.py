@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 
 import numpy as np
@@ -11,7 +12,8 @@ from searcher.candidate import Trial
 from searcher.multi_objective.hypervolume import improvement
 from searcher.strategies.known_front import KnownFront
 
-WINDOW = 20  # results among which the largest improvement is worth 1
+WINDOW = 20  # results that an addition is compared with
+TOP = 10  # values of a single objective whose rise counts
 MAX_VOLUME = 5  # objectives; beyond, entering the front is worth 1, because nearly everything enters in part
 
 
@@ -59,10 +61,12 @@ class DiscountedThompson:
 
 
 class ImprovementCredit:
-    """What each result adds to the best that is known, as a share of the largest addition lately.
+    """What each result adds to the best that is known, by its rank among the latest additions.
 
-    One objective: the rise of the best value. Several: the rise of the hypervolume in units of the front's range,
-    over a reference point that follows the front. Failed results and those stopped early add nothing.
+    One objective: the rise of the sum of the ten best values, because the best alone rises in one of ten results even
+    of a good search, and that is too rare to learn from. Several: the rise of the hypervolume in units of the front's
+    range, over a reference point that follows the front. Failed results and those stopped early add nothing. Additions shrink as
+    a search converges; their ranks do not (Fialho, Schoenauer and Sebag 2010, comparison-based operator selection).
 
     Args:
         n_objectives: Length of a fitness vector.
@@ -71,30 +75,36 @@ class ImprovementCredit:
     def __init__(self, n_objectives: int) -> None:
         self._n_objectives = n_objectives
         self._known = KnownFront(n_objectives)
+        self._best: list[float] = []  # the highest values of a single objective, ascending
         self._recent: deque[float] = deque(maxlen=WINDOW)
 
     def of(self, trial: Trial) -> float:
-        """The credit of a result, in [0, 1]; results count from then on.
-
-        Results known before the search count as well: their additions are not rewarded by the caller, but forgotten
-        after as many others.
-        """
+        """The share of the last 20 results that added less than this one; 0 if it added nothing."""
         gain = self._gain(trial)
+        credit = sum(earlier < gain for earlier in self._recent) / max(len(self._recent), 1)
         self._recent.append(gain)
-        largest = max(self._recent)
-        return gain / largest if largest > 0 else 0.0
+        return credit
 
     def _gain(self, trial: Trial) -> float:
         if trial.fitness is None or trial.is_estimate or not np.isfinite(trial.fitness).all():
             return 0.0
+        if self._n_objectives == 1:
+            return self._rise(float(trial.fitness[0]))
         before = self._known.fitness
         fitness = np.array(trial.fitness, dtype=np.float64)
         if not self._known.add(trial.genome, fitness) or (before == fitness).all(axis=1).any():
             return 0.0
         if len(before) == 0 or self._n_objectives > MAX_VOLUME:
             return 1.0
-        if self._n_objectives == 1:
-            return float(fitness[0] - before.max())
         reference, width = self._known.frame()
         unit = np.ones(self._n_objectives)
         return improvement((fitness - reference) / width, (before - reference) / width, 0.0 * unit)
+
+    def _rise(self, value: float) -> float:
+        """By how much a value exceeds the worst of the best, which it replaces once there are ten of them."""
+        if value in self._best:
+            return 0.0
+        replaced = self._best[0] if self._best else value
+        insort(self._best, value)
+        del self._best[:-TOP]
+        return max(0.0, value - replaced)

@@ -61,8 +61,8 @@ class CmaEs(Strategy):
         population: Candidates per generation, at least 4; by default 4 + 3 ln(dim).
         sigma0: First standard deviation of every gene, in (0, 1].
         variant: The covariances that are learned: ``full``, ``separable`` (variances only) or ``vkd`` (a diagonal and a
-            few directions, for hundreds of genes and thousands of evaluations); ``auto``: ``separable`` beyond 100 genes
-            or with a budget of less than 20 evaluations per gene, else ``full``.
+            few directions); ``auto``: ``vkd`` from 30 genes on, below that ``separable`` with a budget of less than 20
+            evaluations per gene, else ``full``.
         scalarize: With several objectives, what is maximised: ``sum``, their weighted sum; ``worst``, the worst of
             them plus a quarter of their mean; ``chebyshev``, the worst shortfall from ``reference_point``;
             ``lexicographic``, one after the other in ``order``.

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
+from typing import cast, get_args
+
 from searcher.errors import ConfigError
 from searcher.strategies.pycma import Variant
 
-MANY_GENES = 100  # beyond, a full covariance has more numbers than any affordable run has evaluations
+MANY_GENES = 30  # from here on D (I + V V^T) D with few columns in V was the best, by a factor of 2 to 4
 FEW_PER_GENE = 20  # evaluations per gene below which a full covariance is hardly learned
 
 
 def choose_variant(setting: object, dim: int, budget: int | None) -> tuple[Variant, str]:
     """The covariance to learn, and why.
 
-    ``auto`` takes the diagonal alone beyond 100 genes, or with a budget of less than 20 evaluations per gene: the
-    learning rate of a full covariance is about 2 / dim^2 per generation, that of a diagonal about dim / 3 times as
-    large (Ros and Hansen 2008).
+    ``auto`` takes ``vkd`` from 30 genes on, below that ``separable`` with a budget of less than 20 evaluations per gene:
+    the learning rate of a full covariance is about 2 / dim^2 per generation, that of a diagonal about dim / 3 times as
+    large (Ros and Hansen 2008). The measurements are in docs/evolution.md.
 
     Raises:
         ConfigError: If there is no such variant.
     """
-    if setting == "full":
+    if setting == "auto":
+        if dim >= MANY_GENES:
+            return "vkd", f" ({MANY_GENES} genes or more)"
+        if budget is not None and budget < FEW_PER_GENE * dim:
+            return "separable", f" (less than {FEW_PER_GENE} evaluations per gene)"
         return "full", ""
-    if setting == "separable":
-        return "separable", ""
-    if setting == "vkd":
-        return "vkd", ""
-    if setting != "auto":
+    if setting not in get_args(Variant):
         raise ConfigError(
             f"Unknown variant {setting!r}.", where="strategy.variant", fix="Use auto, full, separable or vkd."
         )
-    if dim > MANY_GENES:
-        return "separable", f" (more than {MANY_GENES} genes)"
-    if budget is not None and budget < FEW_PER_GENE * dim:
-        return "separable", f" (less than {FEW_PER_GENE} evaluations per gene)"
-    return "full", ""
+    return cast(Variant, setting), ""
 
 
 def check_evolution(population: int | None, sigma0: float, restarts: int) -> None:

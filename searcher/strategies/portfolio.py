@@ -24,8 +24,8 @@ class Portfolio(Strategy):
     """A bandit over strategies that share one history: whatever one proposes, all are told of.
 
     The next proposal comes from the member that discounted Thompson sampling draws; a member earns what its proposals
-    add to the best value, or to the hypervolume of the front with several objectives, relative to the largest addition
-    of the last 20 results. Each member has a seed of its own. Members that only rank their own generation (the
+    add to the ten best values, or to the hypervolume of the front with several objectives: the share of the last 20
+    results that added less. Each member has a seed of its own. Members that only rank their own generation (the
     evolution strategies) take up what others found if it is better than all they know; ``random`` learns nothing.
 
     A strategy sees genes only, so that the operator of a merge is not chosen here: search its settings as genes.
@@ -34,7 +34,7 @@ class Portfolio(Strategy):
         members: Names of strategies, or mappings with ``name`` and settings; by default ``cma_es``,
             ``optuna:TPESampler`` and ``natural_niches`` for one objective, ``natural_niches``, ``optuna:TPESampler`` and
             ``nsga2`` for several.
-        discount: What a reward still counts after the next, in (0, 1]; 0.95 remembers about 20 results.
+        discount: What a reward still counts after the next, in (0, 1]; 0.98 remembers about 50 results.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Portfolio(Strategy):
         problem: Problem,
         *,
         members: tuple[str | Mapping[str, object], ...] | None = None,
-        discount: float = 0.95,
+        discount: float = 0.98,
     ) -> None:
         if not 0.0 < discount <= 1.0:
             raise ConfigError(
                 f"Expected a discount above 0 and at most 1, but got {discount}.",
                 where="strategy.discount",
-                fix="Give 0.95; 1 forgets nothing.",
+                fix="Give 0.98; 1 forgets nothing.",
             )
         given = members or (ONE_OBJECTIVE if problem.n_objectives == 1 else SEVERAL_OBJECTIVES)
         named = [_named(member) for member in given]

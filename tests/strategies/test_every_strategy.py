@@ -22,6 +22,7 @@ NAMES = [*STRATEGIES.names(), "optuna:RandomSampler", "optuna:TPESampler"]
 NEEDS_PACKAGE = {"optuna:CmaEsSampler": "cmaes"}
 SINGLE_ONLY = {"optuna:CmaEsSampler"}
 SLOW = ["bayes_opt", "optuna:GPSampler"]
+HOLDS_OPTUNA = ["portfolio"]  # among its members by default
 SETTINGS: dict[str, dict[str, object]] = {
     "cma_es": {"population": 6},
     "nsga2": {"population": 6},
@@ -270,7 +271,7 @@ def slow_if_costly(name: str) -> object:
 
 def is_costly(name: str) -> bool:
     """Whether a proposal takes so long that only a few can be afforded."""
-    return name.startswith("optuna:") or name in SLOW
+    return name.startswith("optuna:") or name in SLOW or name in HOLDS_OPTUNA
 
 
 GUIDED = [name for name in NAMES if name not in ("random", "optuna:RandomSampler")]
