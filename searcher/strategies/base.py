@@ -65,6 +65,10 @@ class Strategy(ABC):
     wants_examples: bool = False
     """Whether trials must carry per-example scores; reading them back on resume costs time."""
 
+    uses_earlier_runs: bool = False
+    """Whether it may be told, before the first ask, of what other runs scored: trials with negative numbers, which take
+    nothing from the budget and cannot be parents."""
+
     @abstractmethod
     def __init__(self, problem: Problem) -> None: ...
 

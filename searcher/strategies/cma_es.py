@@ -82,6 +82,7 @@ class CmaEs(Strategy):
     """
 
     is_bounded: ClassVar[bool] = True
+    uses_earlier_runs = True
 
     def __init__(
         self,
@@ -146,7 +147,7 @@ class CmaEs(Strategy):
     @override
     def tell(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
-            self._n_told += 1
+            self._n_told += trial.candidate >= 0
             value = self._objective.value(trial)
             is_best = value is not None and -value < self._losses.best
             if value is not None:
@@ -185,8 +186,9 @@ class CmaEs(Strategy):
 
     def _consider_start(self, trial: Trial, value: float) -> None:
         if value > self._start_value and trial.genome is not None:
-            self._start = np.clip(trial.genome, 0.0, 1.0)
-            self._start_name, self._start_value = f"candidate {trial.candidate}, the best known", value
+            self._start, self._start_value = np.clip(trial.genome, 0.0, 1.0), value
+            name = f"candidate {trial.candidate}" if trial.candidate >= 0 else "the best of earlier runs"
+            self._start_name = f"{name}, the best known"
 
     def _first(self) -> Distribution:
         """The distribution that the search starts with."""

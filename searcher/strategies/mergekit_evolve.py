@@ -36,6 +36,7 @@ class MergekitEvolve(CmaEs):
     """
 
     is_bounded: ClassVar[bool] = False
+    uses_earlier_runs = False
 
     def __init__(
         self,

@@ -47,6 +47,8 @@ class MoCmaEs(Strategy):
         variant: The covariances that are learned, as for ``cma_es``; ``auto`` counts the evaluations of one kernel.
     """
 
+    uses_earlier_runs = True
+
     def __init__(
         self,
         problem: Problem,
