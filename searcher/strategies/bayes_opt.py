@@ -22,7 +22,7 @@ from searcher.strategies.bounds import Bounds, objective_bounds
 from searcher.strategies.one_number import Scalar
 from searcher.strategies.pending import PendingProposals
 from searcher.strategies.preference import AUGMENTATION, Achievement
-from searcher.strategies.scalar import make_scalar
+from searcher.strategies.scalar import WorstObjective, make_scalar
 
 if TYPE_CHECKING:
     from searcher.gaussian_process.goal import Goal
@@ -78,7 +78,7 @@ class BayesOpt(Strategy):
         self._scalar = _scalarization(problem, scalarize, weights, reference_point)
         self._scalarize: Literal["front", "sum", "worst"] = "front"
         if self._scalar is not None:
-            self._scalarize = "worst" if scalarize in ("worst", "chebyshev") else "sum"
+            self._scalarize = "worst" if isinstance(self._scalar, Achievement | WorstObjective) else "sum"
         self._at_least = objective_bounds(problem, constraints or {})
         if initial is not None and initial < 1:
             raise ConfigError(
