@@ -66,14 +66,9 @@ class Parts:
         Raises:
             ConfigError: If its settings do not fit the problem.
         """
-        problem = Problem(
-            self.space.names,
-            tuple(o.name for o in self.objectives),
-            budget,
-            seed,
-            self.space.levels(),
-            self.pool.layout.n_parameters * float(sum(o.n_examples.get("search", 1) for o in self.infos)),
-        )
+        names, directions = zip(*((info.name, info.direction) for info in self.infos), strict=True)
+        work = self.pool.layout.n_parameters * float(sum(o.n_examples.get("search", 1) for o in self.infos))
+        problem = Problem(self.space.names, names, budget, seed, directions, self.space.levels(), work)
         settings = {key: value for key, value in self.config.strategy.items() if key != "name"}
         try:
             return make_strategy(self.config.strategy["name"], problem, settings)

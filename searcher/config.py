@@ -93,6 +93,9 @@ class Config(BaseModel):
     budget: BudgetSection = BudgetSection(evaluations=100)
     executor: Annotated[Section, Field(description="Where evaluations run.")] = {"name": "serial"}
     baselines: Annotated[Literal["standard", "none"], Field(description="Merges evaluated first.")] = "standard"
+    earlier_runs: Annotated[
+        list[str], Field(description="Run folders of the same problem, whose scores the strategy is told first.")
+    ] = []
     racing: RacingSection = RacingSection()
     cache: CacheSection = CacheSection()
     item_selection: ItemSelectionSection = ItemSelectionSection()

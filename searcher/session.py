@@ -17,7 +17,8 @@ from searcher.atomic import write_text_atomically
 from searcher.baselines import standard_baselines
 from searcher.candidate import Evaluation
 from searcher.config import Config
-from searcher.errors import PoolError, RunError
+from searcher.earlier_runs import earlier_trials, read_earlier_runs
+from searcher.errors import ConfigError, PoolError, RunError
 from searcher.evaluator import observe_recorded
 from searcher.executor.base import EXECUTORS
 from searcher.front_file import write_front
@@ -57,7 +58,10 @@ def start(config: Config, folder: Path, listeners: Sequence[Listener] = ()) -> N
         _emit(listeners, "loading")
         if "config" not in storage.header:
             parts = assemble(config)
-            header = make_header(parts, parts.strategy(config.seed, config.budget.evaluations))
+            strategy = parts.strategy(config.seed, config.budget.evaluations)
+            header = make_header(parts, strategy)
+            if config.earlier_runs:
+                header["earlier_runs"] = _earlier_runs(config, strategy, header)
             storage.write_header({**header, "started": datetime.now(UTC).isoformat(timespec="seconds")})
         else:
             _check_same(config, storage.header, folder)
@@ -92,6 +96,16 @@ def resume(folder: Path, more: int | None = None, listeners: Sequence[Listener] 
         _run(parts, storage, listeners)
 
 
+def _earlier_runs(config: Config, strategy: Strategy, header: Mapping[str, Any]) -> dict[str, Any]:
+    if not strategy.uses_earlier_runs:
+        raise ConfigError(
+            f"The strategy {config.strategy['name']!r} does not use earlier runs.",
+            where=config.where("earlier_runs"),
+            fix="Use cma_es or mo_cma_es, or remove the key.",
+        )
+    return read_earlier_runs([config.root / folder for folder in config.earlier_runs], header)
+
+
 def _changed(config: Config, header: Mapping[str, Any]) -> dict[str, Any]:
     """Header entries for the budget and output that the user asks for now; the strategy keeps its first budget."""
     resolved = config.resolved()
@@ -123,6 +137,7 @@ def _run(parts: Parts, storage: SqliteStorage, listeners: Sequence[Listener]) ->
         listeners=[FrontWriter(folder), log, *listeners],
         wants_examples=strategy.wants_examples,
         race=_race(parts),
+        earlier=earlier_trials(header),
     )
     for warning in [*header["warnings"], *version_notes(header)]:
         _emit((log, *listeners), "warning", message=warning)

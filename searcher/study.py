@@ -66,6 +66,7 @@ class Study:
         wants_examples: Whether the strategy uses per-example scores.
         hours_before: Wall time of earlier sessions of the run.
         race: Scores the strategy's candidates against the front; None scores everything in full.
+        earlier: Trials of other runs of the same problem, told to the strategy before anything of this run.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Study:
         wants_examples: bool = False,
         hours_before: float = 0.0,
         race: RaceOne | None = None,
+        earlier: Sequence[Trial] = (),
     ) -> None:
         self.history = History.of(objectives, storage.candidates(), storage.evaluations())
         self._space, self._strategy, self._evaluator = space, strategy, evaluator
@@ -94,7 +96,7 @@ class Study:
         )
         recorded = [e.error is not None for e in self.history.evaluations.values() if e.split == "search"]
         self._recent: deque[bool] = deque(recorded, maxlen=WINDOW)
-        self._hours_before = hours_before
+        self._hours_before, self._earlier = hours_before, tuple(earlier)
         self._race, self._rivals = race, dict[int, Rival]()
         self._started = time.monotonic()
 
@@ -112,9 +114,12 @@ class Study:
         self._evaluate_seeds()
         self._strategy.tell(
             [
-                self._trial(c.number)
-                for c in self.history.candidates
-                if c.origin != "strategy" and self._is_scored(c.number)
+                *self._earlier,
+                *(
+                    self._trial(c.number)
+                    for c in self.history.candidates
+                    if c.origin != "strategy" and self._is_scored(c.number)
+                ),
             ]
         )
         self._replay()

@@ -45,7 +45,8 @@ def utility(goal: Goal, outcomes: Standardized) -> Utility | None:
     if goal.scalarize == "front":
         return None
     weights = torch.tensor(goal.weights, dtype=torch.float64)
-    scaled, shifted = weights * torch.tensor(outcomes.scale), weights * torch.tensor(outcomes.shift)
+    zero = torch.tensor(goal.reference or [0.0] * len(goal.weights), dtype=torch.float64)
+    scaled, shifted = weights * torch.tensor(outcomes.scale), weights * (torch.tensor(outcomes.shift) - zero)
     unit, counts = scaled.max(), weights > 0
     slopes, offsets = scaled / unit, (shifted - shifted[counts].min()) / unit
 

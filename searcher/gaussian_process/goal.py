@@ -18,9 +18,11 @@ class Goal:
         weights: One per objective, 0 or more; those of weight 0 do not count for ``worst``. Not used by ``front``.
         mean_share: See ``worst``.
         at_least: One ``(objective, bound)`` pair per outcome constraint ``fitness[objective] >= bound``.
+        reference: What ``worst`` subtracts from the fitness before it is weighted, one per objective; empty: nothing.
     """
 
     scalarize: Scalarize
     weights: tuple[float, ...]
     mean_share: float = 0.0
     at_least: tuple[tuple[int, float], ...] = ()
+    reference: tuple[float, ...] = ()

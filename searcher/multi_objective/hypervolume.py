@@ -67,6 +67,31 @@ def contributions(front: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]
     return alone
 
 
+def improvement(point: ArrayLike, front: ArrayLike, reference: ArrayLike) -> float:
+    """By how much a point would raise the hypervolume of a front, computed without a difference of hypervolumes.
+
+    Args:
+        point: Fitness, shape ``(m,)``; one that is not finite or does not exceed the reference adds nothing.
+        front: Fitness of the others, shape ``(n, m)``; ``n`` may be 0; as in :func:`hypervolume`.
+        reference: Shape ``(m,)``.
+
+    Returns:
+        0 or more, in the product of the fitness units.
+
+    Raises:
+        ValueError: If the shapes disagree or the reference is not finite.
+
+    Example:
+        >>> improvement([2.0, 2.0], [[3.0, 1.0], [1.0, 3.0]], [0.0, 0.0])
+        1.0
+    """
+    points, origin = _checked(front, reference)
+    shifted = np.asarray(point, dtype=np.float64) - origin
+    if not (np.isfinite(shifted).all() and (shifted > 0).all()):
+        return 0.0
+    return _exclusive(shifted, _relevant(points - origin))
+
+
 def _checked(front: ArrayLike, reference: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     origin = np.asarray(reference, dtype=np.float64)
     points = np.asarray(front, dtype=np.float64)

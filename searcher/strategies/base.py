@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -28,6 +27,8 @@ class Problem:
         objective_names: One name per objective.
         budget: Candidates that the run may evaluate, baselines included; None if only time limits it.
         seed: Seed of the run.
+        directions: ``maximize`` or ``minimize`` per objective, of its scores; fitness is always maximised. Empty if
+            not known.
         levels: Coarser searches of the same space, the coarsest first: for each gene the number of the gene of that
             level which it follows. Each level's genes move whole genes of the next.
         work: Parameters of the model times search examples, all objectives together: a rough measure of what an
@@ -38,6 +39,7 @@ class Problem:
     objective_names: tuple[str, ...]
     budget: int | None
     seed: int
+    directions: tuple[str, ...] = ()
     levels: tuple[tuple[int, ...], ...] = ()
     work: float | None = None
 
@@ -66,8 +68,12 @@ class Strategy(ABC):
     others (genome None) only say what scores to beat. Failed trials have ``fitness`` None and must be survived.
     """
 
-    wants_examples: ClassVar[bool] = False
+    wants_examples: bool = False
     """Whether trials must carry per-example scores; reading them back on resume costs time."""
+
+    uses_earlier_runs: bool = False
+    """Whether it may be told, before the first ask, of what other runs scored: trials with negative numbers, which take
+    nothing from the budget and cannot be parents."""
 
     @abstractmethod
     def __init__(self, problem: Problem) -> None: ...

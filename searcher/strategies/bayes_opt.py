@@ -18,8 +18,11 @@ from searcher.errors import ConfigError
 from searcher.gaussian_process.trust_region import TrustRegion
 from searcher.multi_objective.worst import MEAN_SHARE
 from searcher.strategies.base import STRATEGIES, Problem, Strategy
+from searcher.strategies.bounds import Bounds, objective_bounds
+from searcher.strategies.one_number import Scalar
 from searcher.strategies.pending import PendingProposals
-from searcher.strategies.scalar import Scalar, make_scalar
+from searcher.strategies.preference import AUGMENTATION, Achievement
+from searcher.strategies.scalar import WorstObjective, make_scalar
 
 if TYPE_CHECKING:
     from searcher.gaussian_process.goal import Goal
@@ -47,8 +50,11 @@ class BayesOpt(Strategy):
     Args:
         scalarize: What is maximised: ``front``, the hypervolume under the Pareto front, for 2 to 5 objectives and
             their default; ``sum``, the weighted sum of the objectives; ``worst``, the worst of them plus a quarter of
-            their mean.
-        weights: One weight per objective for ``sum`` (which requires them with several objectives) and ``worst``.
+            their mean; ``chebyshev``, the worst shortfall from the reference point.
+        weights: One weight per objective for ``sum`` (which requires them with several objectives), ``worst`` and
+            ``chebyshev``.
+        reference_point: For ``chebyshev``, the wished value of every objective, such as ``{at_least: {accuracy: 0.9},
+            at_most: {loss: 1.2}}``.
         initial: Sobol points before the first proposal of the Gaussian processes; by default twice the number of
             genes, at most 20 and a quarter of the budget left, less the genomes that are known already (baselines
             inside the space), but at least 3 unless twice as many are known.
@@ -62,18 +68,19 @@ class BayesOpt(Strategy):
         self,
         problem: Problem,
         *,
-        scalarize: Literal["front", "sum", "worst"] | None = None,
+        scalarize: Literal["front", "sum", "worst", "chebyshev"] | None = None,
         weights: tuple[float, ...] | None = None,
+        reference_point: Mapping[str, Mapping[str, float]] | None = None,
         initial: int | None = None,
         constraints: Mapping[str, Mapping[str, float]] | None = None,
         trust_region: Literal["auto", "always", "never"] = "auto",
     ) -> None:
         self._problem, self._initial = problem, initial
-        self._scalar = _scalarization(problem, scalarize, weights)
+        self._scalar = _scalarization(problem, scalarize, weights, reference_point)
         self._scalarize: Literal["front", "sum", "worst"] = "front"
         if self._scalar is not None:
-            self._scalarize = "worst" if scalarize == "worst" else "sum"
-        self._at_least = _bounds(problem, constraints or {})
+            self._scalarize = "worst" if isinstance(self._scalar, Achievement | WorstObjective) else "sum"
+        self._at_least = objective_bounds(problem, constraints or {})
         if initial is not None and initial < 1:
             raise ConfigError(
                 f"Expected 1 or more Sobol points to begin with, but got {initial}.",
@@ -114,7 +121,8 @@ class BayesOpt(Strategy):
         what = {
             "front": f"log expected hypervolume improvement of {n} objectives",
             "sum": "log expected improvement" + (f" of the weighted sum of {n} objectives" if n > 1 else ""),
-            "worst": f"log expected improvement of the worst of {n} objectives",
+            "worst": f"log expected improvement of the worst of {n} objectives"
+            + (" against the reference point" if isinstance(self._scalar, Achievement) else ""),
         }[self._scalarize]
         start = "" if self._n_initial is None else f", {self._n_initial} Sobol points to begin with"
         bounds = f", {len(self._at_least)} constraints" if self._at_least else ""
@@ -165,6 +173,9 @@ class BayesOpt(Strategy):
         from searcher.gaussian_process.goal import Goal
 
         weights = () if self._scalar is None else tuple(self._scalar.weights.tolist())
+        if isinstance(self._scalar, Achievement):
+            share = AUGMENTATION * sum(weight > 0 for weight in weights)  # of the mean instead of the sum
+            return Goal(self._scalarize, weights, share, self._at_least, tuple(self._scalar.reference.tolist()))
         return Goal(self._scalarize, weights, MEAN_SHARE, self._at_least)
 
 
@@ -212,14 +223,24 @@ class _Data:
         return np.array(list(genomes), dtype=np.float64).reshape(-1, self._dim)
 
 
-def _scalarization(problem: Problem, scalarize: object, weights: tuple[float, ...] | None) -> Scalar | None:
+def _scalarization(
+    problem: Problem, scalarize: object, weights: tuple[float, ...] | None, reference_point: Bounds | None
+) -> Scalar | None:
     """The one number to maximise; None for the front."""
+    if scalarize == "lexicographic":
+        raise ConfigError(
+            "A Gaussian process needs a number whose size means something; an order of importance has none.",
+            where="strategy.scalarize",
+            fix="Bound the important objectives with `constraints`, or use the strategy `cma_es`.",
+        )
+    if scalarize is None and reference_point is not None:
+        scalarize = "chebyshev"
     if scalarize is None:
         scalarize = "front" if problem.n_objectives > 1 and weights is None else "sum"
     if scalarize == "front" and problem.n_objectives == 1:
         scalarize = "sum"
-    if scalarize != "front":
-        return make_scalar(problem, scalarize, weights)
+    if scalarize != "front" or reference_point is not None:
+        return make_scalar(problem, scalarize, weights, reference_point=reference_point)
     if problem.n_objectives > MAX_FRONT:
         raise ConfigError(
             f"Expected at most {MAX_FRONT} objectives for the hypervolume, but the run has {problem.n_objectives}.",
@@ -241,26 +262,3 @@ def _trust_region(setting: object, dim: int) -> TrustRegion | None:
             f"Unknown trust_region {setting!r}.", where="strategy.trust_region", fix="Use auto, always or never."
         )
     return TrustRegion(dim) if setting == "always" or (setting == "auto" and dim > MANY_GENES) else None
-
-
-def _bounds(problem: Problem, constraints: Mapping[str, Mapping[str, float]]) -> tuple[tuple[int, float], ...]:
-    """Lower bounds on the fitness by objective number; ``at_most`` bounds an objective that is minimised."""
-    found = []
-    for side, bounds in constraints.items():
-        if side not in ("at_least", "at_most"):
-            raise ConfigError(
-                f"Unknown kind of constraint {side!r}.",
-                where="strategy.constraints",
-                fix="Use at_least for objectives that are maximised, at_most for those that are minimised.",
-            )
-        for name, bound in bounds.items():
-            if name not in problem.objective_names or not np.isfinite(bound):
-                raise ConfigError(
-                    f"Expected a number for one of the objectives {', '.join(problem.objective_names)}, "
-                    f"but got {name}: {bound}.",
-                    where=f"strategy.constraints.{side}",
-                    fix="Name an objective of the run and give its bound in the objective's own unit.",
-                )
-            sign = 1.0 if side == "at_least" else -1.0
-            found.append((problem.objective_names.index(name), sign * float(bound)))
-    return tuple(found)

@@ -52,6 +52,7 @@ class CoarseToFine(Strategy):
         self._n_proposed = 0
         self._at, self._left = 0, 0
         self._inner = self._make()
+        self.wants_examples = self._inner.wants_examples
         self._has_begun = False
 
     @override

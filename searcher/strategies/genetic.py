@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from typing_extensions import override
 
@@ -27,7 +26,7 @@ class Genetic(Strategy):
         weights: What one example of each objective counts; by default 1.
     """
 
-    wants_examples: ClassVar[bool] = True
+    wants_examples = True
 
     def __init__(
         self,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +51,7 @@ class MapElites(Strategy):
         mutation: Standard deviation of noise on genes other than split points and ratio.
     """
 
-    wants_examples: ClassVar[bool] = True
+    wants_examples = True
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class MergekitEvolve(CmaEs):
     """
 
     is_bounded: ClassVar[bool] = False
+    uses_earlier_runs = False
 
     def __init__(
         self,
@@ -46,7 +47,15 @@ class MergekitEvolve(CmaEs):
         weights: tuple[float, ...] | None = None,
         densities: tuple[str, ...] = ("density",),
     ) -> None:
-        super().__init__(problem, population=population, sigma0=sigma0, weights=weights, restarts=0)
+        super().__init__(
+            problem,
+            population=population,
+            sigma0=sigma0,
+            variant="full",
+            weights=weights,
+            restarts=0,
+            final_mean=False,
+        )
         heads = [name.split("[")[0] for name in problem.gene_names]
         n_models = max(len(set(heads) - set(densities)), 1)
         self._start = np.array([1.0 if head in densities else 1.0 / n_models for head in heads])

@@ -7,7 +7,6 @@ differs from the authors' code, and why, is in ``docs/natural_niches.md``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 from typing_extensions import override
@@ -45,7 +44,7 @@ class NaturalNiches(Strategy):
         weights: What one example of each objective counts; by default 1.
     """
 
-    wants_examples: ClassVar[bool] = True
+    wants_examples = True
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from typing_extensions import override
@@ -20,8 +20,9 @@ from searcher.candidate import Genome, Proposal, Trial
 from searcher.errors import ConfigError, UnknownNameError, nearest
 from searcher.strategies.base import Problem, Strategy
 from searcher.strategies.generations import with_counted_generations
+from searcher.strategies.one_number import Scalar
 from searcher.strategies.pending import PendingProposals
-from searcher.strategies.scalar import Scalar, make_scalar
+from searcher.strategies.scalar import make_scalar
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 PREFIX = "optuna:"
 NEEDS_FINITE_SPACE = ("BruteForceSampler", "GridSampler")  # genes are continuous
 NEEDS_SAMPLER = ("PartialFixedSampler",)
-SCALARIZE = ("scalarize", "weights")  # settings of ours; weights without scalarize are TPE's own
+PREFERENCE = ("weights", "reference_point", "order", "tolerance", "constraints")  # ours beside scalarize, else Optuna's
 OPERATORS = ("crossover", "mutation")  # settings that name a class of optuna.samplers.nsgaii
 N_PROBES = 2  # enough for samplers that fall back to random numbers at first to show what they lack
 
@@ -43,8 +44,9 @@ class OptunaSampler(Strategy):
     Args:
         sampler: Class name in ``optuna.samplers``, such as ``TPESampler``.
         settings: Keyword arguments of the class; ``crossover`` and ``mutation`` may be names of classes in
-            ``optuna.samplers.nsgaii``. The seed is derived from the run's. Beside them ``scalarize`` (``worst``, or
-            ``sum`` with ``weights``) gives the sampler one number to maximise instead of all objectives.
+            ``optuna.samplers.nsgaii``. The seed is derived from the run's. Beside them ``scalarize`` gives the
+            sampler one number to maximise instead of all objectives, with the settings of ``cma_es``: ``weights``,
+            ``reference_point``, ``order`` and ``tolerance``, ``constraints``.
 
     Raises:
         UnknownNameError: If there is no such sampler.
@@ -57,7 +59,7 @@ class OptunaSampler(Strategy):
         self._scalar = _scalar(problem, settings)
         self._n_values = problem.n_objectives if self._scalar is None else 1
         self._problem, self._name, self._given = problem, sampler, dict(settings)
-        ours = () if self._scalar is None else SCALARIZE
+        ours = () if self._scalar is None else ("scalarize", *PREFERENCE)
         self._settings = {name: value for name, value in settings.items() if name not in ours}
         _check_settings(sampler, cls, self._settings)
         seed = int(problem.rng().integers(2**31))
@@ -200,7 +202,8 @@ def _scalar(problem: Problem, settings: Mapping[str, object]) -> Scalar | None:
     """What to maximise in place of the objectives; None if the sampler is told of all of them."""
     if "scalarize" not in settings:
         return None
-    return make_scalar(problem, settings["scalarize"], cast("Sequence[float] | None", settings.get("weights")))
+    given: dict[str, Any] = {name: settings.get(name) for name in PREFERENCE}
+    return make_scalar(problem, settings["scalarize"], given.pop("weights"), **given)
 
 
 def _check_settings(sampler: str, cls: Callable[..., object], settings: Mapping[str, object]) -> None:

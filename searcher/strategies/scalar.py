@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -11,54 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from searcher.candidate import Trial
 from searcher.errors import ConfigError
 from searcher.multi_objective.worst import lifted_worst
 from searcher.strategies.base import Problem
+from searcher.strategies.bounds import Bounds, objective_bounds
+from searcher.strategies.one_number import WHERE, Scalar
+from searcher.strategies.preference import Achievement, Constrained, Lexicographic
 
-Scalarization: TypeAlias = Literal["sum", "worst"]
-"""How several objectives become one number: their weighted sum, or above all the worst of them."""
-
-WHERE = "strategy.weights"
-
-
-class Scalar(ABC):
-    """One number to maximise in place of several objectives.
-
-    Args:
-        problem: Its objectives are combined.
-        weights: One per objective, not negative.
-
-    Raises:
-        ConfigError: If weights are of the wrong number, negative, not finite or all 0.
-    """
-
-    def __init__(self, problem: Problem, weights: Sequence[float]) -> None:
-        self.weights: NDArray[np.float64] = _array(weights)
-        if self.weights.shape != (problem.n_objectives,):
-            names = ", ".join(problem.objective_names)
-            raise ConfigError(
-                f"Expected {problem.n_objectives} weights, one per objective ({names}), but got {self.weights.size}.",
-                where=WHERE,
-                fix="Give the weights in the order of the objectives.",
-            )
-        if not np.isfinite(self.weights).all() or (self.weights < 0).any() or not self.weights.any():
-            raise ConfigError(
-                f"Expected weights of 0 or more, not all 0, but got {self.weights.tolist()}.",
-                where=WHERE,
-                fix="Every weight is maximised in the objective's own direction; give positive numbers.",
-            )
-
-    def value(self, trial: Trial) -> float | None:
-        """The number; None if the evaluation failed or a value is not finite."""
-        if trial.fitness is None or not np.isfinite(trial.fitness).all():
-            return None
-        found = self.combined(trial.fitness)
-        return found if math.isfinite(found) else None
-
-    @abstractmethod
-    def combined(self, fitness: NDArray[np.float64]) -> float:
-        """The number for finite fitness, shape ``(n_objectives,)``."""
+Scalarization: TypeAlias = Literal["sum", "worst", "chebyshev", "lexicographic"]
+"""How several objectives become one number: their weighted sum, above all the worst of them, the worst shortfall from
+a reference point, or one objective after the other."""
 
 
 class WeightedSum(Scalar):
@@ -113,32 +73,53 @@ class WorstObjective(Scalar):
         return float(lifted_worst((self.weights * fitness)[self._counts]))
 
 
-def make_scalar(problem: Problem, scalarize: object, weights: Sequence[float] | None) -> Scalar:
+def make_scalar(
+    problem: Problem,
+    scalarize: object,
+    weights: Sequence[float] | None,
+    *,
+    reference_point: Bounds | None = None,
+    order: Sequence[str] | None = None,
+    tolerance: Sequence[float] | None = None,
+    constraints: Bounds | None = None,
+) -> Scalar:
     """The number that a strategy maximises.
 
     Args:
         problem: Its objectives are combined.
-        scalarize: ``sum`` or ``worst``.
+        scalarize: ``sum``, ``worst``, ``chebyshev`` or ``lexicographic``.
         weights: One per objective, or None.
+        reference_point: For ``chebyshev``.
+        order: For ``lexicographic``.
+        tolerance: For ``lexicographic``.
+        constraints: Bounds that come before everything else.
 
     Raises:
-        ConfigError: If there is no such scalarisation, or the weights cannot be used.
+        ConfigError: If there is no such scalarisation, or a setting cannot be used or does not belong to it.
     """
+    owners = {"reference_point": "chebyshev", "order": "lexicographic", "tolerance": "lexicographic"}
+    given = {"reference_point": reference_point, "order": order, "tolerance": tolerance}
+    for setting, owner in owners.items():
+        if given[setting] is not None and scalarize != owner:
+            raise _refused(setting, f"{setting} belongs to `scalarize: {owner}`, but got {scalarize!r}.")
+    if scalarize == "lexicographic" and weights is not None:
+        raise _refused("weights", "An order of importance has no weights.")
     if scalarize == "worst":
-        return WorstObjective(problem, weights)
-    if scalarize != "sum":
+        scalar: Scalar = WorstObjective(problem, weights)
+    elif scalarize == "chebyshev":
+        scalar = Achievement(problem, weights, reference_point)
+    elif scalarize == "lexicographic":
+        scalar = Lexicographic(problem, order, tolerance)
+    elif scalarize == "sum":
+        scalar = WeightedSum(problem, weights)
+    else:
         raise ConfigError(
             f"Unknown scalarisation {scalarize!r}.",
             where="strategy.scalarize",
-            fix="Use sum (with weights) or worst.",
+            fix="Use sum (with weights), worst, chebyshev (with reference_point) or lexicographic (with order).",
         )
-    return WeightedSum(problem, weights)
+    return Constrained(problem, scalar, objective_bounds(problem, constraints)) if constraints else scalar
 
 
-def _array(weights: object) -> NDArray[np.float64]:
-    try:
-        return np.asarray(weights, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"Expected a list of numbers, but got {weights!r}.", where=WHERE, fix="Give one number per objective."
-        ) from error
+def _refused(setting: str, what: str) -> ConfigError:
+    return ConfigError(what, where=f"strategy.{setting}", fix="Remove it, or choose the other scalarisation.")

@@ -71,6 +71,18 @@ def test_composite_improvement_against_exact_integration() -> None:
         assert promise(genome[None]).exp().item() == pytest.approx(expected, rel=0.05, abs=1e-4)
 
 
+def test_a_reference_point_is_subtracted_before_weighting() -> None:
+    """Differences of the composite are those of the achievement function, up to its common unit."""
+    outcomes = two_objectives(1e-6).outcomes
+    weights, wished, share = np.array([1.0, 2.0]), np.array([0.3, -0.4]), 0.1
+    value = utility(Goal("worst", (1.0, 2.0), share, (), tuple(wished.tolist())), outcomes)
+    assert value is not None
+    standardised = np.random.default_rng(0).normal(size=(20, 2))
+    beyond = weights * (standardised * outcomes.scale + outcomes.shift - wished)
+    expected = (beyond.min(axis=1) + share * beyond.mean(axis=1)) / (weights * outcomes.scale).max()
+    np.testing.assert_allclose(np.diff(value(torch.tensor(standardised)).numpy()), np.diff(expected), atol=1e-12)
+
+
 @pytest.mark.parametrize("n_objectives", [2, 3, 4])
 def test_hypervolume_improvement_is_botorchs(n_objectives: int) -> None:
     """BoTorch draws other base samples, so the two agree within the error of the samples."""

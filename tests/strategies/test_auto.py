@@ -33,7 +33,7 @@ CHEAP, COSTLY = 1e7, 1e11
 def test_the_rule(
     n_objectives: int, budget: int | None, levels: tuple[tuple[int, ...], ...], work: float | None, name: str
 ) -> None:
-    problem = Problem(GENES, tuple("uvwxyz!"[:n_objectives]), budget, 0, levels, work)
+    problem = Problem(GENES, tuple("uvwxyz!"[:n_objectives]), budget, 0, levels=levels, work=work)
     found, settings, why = choice(problem)
     assert (found, settings) == (name, {})
     assert ("one objective" if n_objectives == 1 else f"{n_objectives} objectives") in why
@@ -41,7 +41,7 @@ def test_the_rule(
 
 
 def test_it_proposes_what_the_chosen_strategy_proposes() -> None:
-    problem = Problem(GENES, ("score",), 200, 0, (), CHEAP)
+    problem = Problem(GENES, ("score",), 200, 0, work=CHEAP)
     auto, cma = Auto(problem), CmaEs(problem)
     for number in range(20):
         genome = auto.ask(1)[0].genome

@@ -101,6 +101,25 @@ def test_pending_genomes_are_avoided() -> None:
     assert min(gaps) > 0.01
 
 
+def test_a_reference_point_decides_where_the_front_is_met() -> None:
+    """Two parabolas on a line; shortfalls from (0, 0.5) are equal at 3/4."""
+    wished = {"at_least": {"o0": 0.0, "o1": 0.5}}
+    strategy, genomes = BayesOpt(problem(2, dim=1), reference_point=wished), []
+    for number in range(14):
+        genome = strategy.ask(1)[0].genome
+        genomes.append(genome[0])
+        strategy.tell([Trial(number, genome, (), np.array([-(genome[0] ** 2), -((1 - genome[0]) ** 2)]))])
+    distances = np.sort(np.abs(np.array(genomes) - 0.75))
+    assert distances[0] < 0.01
+    assert distances[3] < 0.06  # it comes back
+    assert "against the reference point" in strategy.describe()
+
+
+def test_an_order_of_importance_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)strategy\.scalarize.*cma_es"):
+        BayesOpt(problem(2), scalarize="lexicographic")  # type: ignore[arg-type]
+
+
 def test_constraints_are_respected() -> None:
     """The best of the first objective, at 1, violates the bound on the second, which holds up to 0.5."""
 

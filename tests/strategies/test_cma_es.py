@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -247,3 +248,110 @@ def test_the_worst_objective_is_lifted() -> None:
         genome = strategy.ask(1)[0].genome
         strategy.tell([Trial(number, genome, (), -np.array([np.sum((genome - row) ** 2) for row in np.eye(3)]))])
     np.testing.assert_allclose(strategy.ask(1)[0].genome, np.full(3, 1 / 3), atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("dim", "budget", "expected"),
+    [(5, 100, "full"), (5, 99, "separable"), (29, 580, "full"), (30, 10**6, "vkd"), (30, 10, "vkd"), (5, None, "full")],
+)
+def test_the_covariance_follows_from_genes_and_budget(dim: int, budget: int | None, expected: str) -> None:
+    strategy = CmaEs(Problem(tuple(f"g{i}" for i in range(dim)), ("o",), budget, 0))
+    assert strategy._variant == expected
+    assert (f"{expected} covariance (" in strategy.describe()) == (expected != "full")
+
+
+@pytest.mark.parametrize("variant", ["full", "separable", "vkd"])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_every_variant_converges_whatever_the_order_of_results(variant: Any, workers: int) -> None:
+    strategy, rng = CmaEs(problem(), variant=variant), np.random.default_rng(0)
+    pending: list[Proposal] = []
+    for _ in range(600):
+        pending += strategy.ask(1)
+        if len(pending) >= workers:
+            done = pending.pop(int(rng.integers(len(pending))))
+            strategy.tell([trial(0, done.genome, -float(np.sum((done.genome - 0.3) ** 2)))])
+    assert np.abs(strategy.ask(1)[0].genome - 0.3).max() < 0.02
+
+
+def test_the_last_evaluation_is_the_mean() -> None:
+    strategy = CmaEs(Problem(tuple("abc"), ("o",), 41, 3))
+    told = [trial(0, np.full(3, 0.5), ellipsoid(np.full(3, 0.5))), trial(1, None, 0.0)]
+    strategy.tell(told)
+    for number in range(2, 40):
+        genome = strategy.ask(1)[0].genome
+        strategy.tell([trial(number, genome, ellipsoid(genome))])
+    mean = strategy._distribution.mean  # type: ignore[union-attr]
+    assert strategy.ask(1)[0].genome.tolist() == mean.tolist()
+    again = strategy.ask(3)  # a longer budget than the first: the search goes on
+    assert all(p.genome.tolist() != mean.tolist() for p in again)
+
+
+def test_several_workers_get_the_mean_among_their_last() -> None:
+    strategy = CmaEs(Problem(tuple("abc"), ("o",), 34, 3), population=6)
+    for _ in range(5):
+        strategy.tell([trial(0, p.genome, ellipsoid(p.genome)) for p in generation(strategy)])
+    mean = strategy._distribution.mean  # type: ignore[union-attr]
+    assert [p.genome.tolist() for p in strategy.ask(4)].index(mean.tolist()) == 3
+
+
+def test_the_final_mean_is_that_of_the_best_restart() -> None:
+    def proposed(last: float) -> list[float]:
+        strategy = CmaEs(Problem(tuple("abc"), ("o",), 21, 3), population=5, restarts=1)
+        best = [p for _ in range(2) for p in told(strategy, 0.0)]
+        before = strategy._distribution.mean.tolist()  # type: ignore[union-attr]
+        strategy._restart()
+        rest = told(strategy, last)
+        assert len(best) + len(rest) == 20
+        after = strategy._distribution.mean.tolist()  # type: ignore[union-attr]
+        found = strategy.ask(1)[0].genome.tolist()
+        assert found in (before, after)
+        return [float(found == before)]
+
+    def told(strategy: CmaEs, value: float) -> list[Proposal]:
+        proposals = generation(strategy)
+        strategy.tell([trial(0, p.genome, value + ellipsoid(p.genome) * 1e-9) for p in proposals])
+        return proposals
+
+    assert proposed(-1.0) == [1.0]
+    assert proposed(1.0) == [0.0]
+
+
+def test_without_final_mean_it_samples_to_the_end() -> None:
+    strategy = CmaEs(Problem(tuple("abc"), ("o",), 21, 3), final_mean=False, population=10)
+    for _ in range(2):
+        strategy.tell([trial(0, p.genome, ellipsoid(p.genome)) for p in generation(strategy)])
+    mean = strategy._distribution.mean  # type: ignore[union-attr]
+    assert strategy.ask(1)[0].genome.tolist() != mean.tolist()
+
+
+def test_finds_of_other_strategies_pull_the_mean() -> None:
+    taught, alone = (CmaEs(problem(), population=6, sigma0=0.05, final_mean=False) for _ in range(2))
+    for _ in range(6):
+        for strategy in (taught, alone):
+            proposals = strategy.ask(5)
+            if strategy is taught:
+                better = np.clip(strategy._distribution.mean + 0.2, 0, 0.9)  # type: ignore[union-attr]
+                strategy.tell([trial(0, better, float(better.sum()))])
+                strategy.tell([trial(0, np.zeros(DIM), -9.0)])  # worse than known: of no use
+            strategy.tell([trial(0, p.genome, float(p.genome.sum())) for p in proposals])
+    means = [strategy._distribution.mean.sum() for strategy in (taught, alone)]  # type: ignore[union-attr]
+    assert means[0] > means[1] + 0.3
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.5, -0.5])
+def test_the_reference_point_decides_where_the_front_is_met(gap: float) -> None:
+    """Two parabolas on a line: their shortfalls from the point (0, gap) are equal where x^2 = (1 - x)^2 + gap."""
+    wished = {"at_least": {"o0": 0.0, "o1": gap}}
+    strategy = CmaEs(problem(2, dim=1), scalarize="chebyshev", reference_point=wished)
+    for number in range(200):
+        genome = strategy.ask(1)[0].genome
+        strategy.tell([Trial(number, genome, (), np.array([-(genome[0] ** 2), -((1 - genome[0]) ** 2)]))])
+    assert genome[0] == pytest.approx((1 + gap) / 2, abs=0.01)
+
+
+def test_constraints_come_first() -> None:
+    strategy = CmaEs(problem(2, dim=2), weights=(1.0, 0.0), constraints={"at_least": {"o1": -0.04}})
+    for number in range(300):
+        genome = strategy.ask(1)[0].genome
+        strategy.tell([Trial(number, genome, (), np.array([genome.sum(), -float(np.sum((genome - 0.3) ** 2))]))])
+    np.testing.assert_allclose(genome, 0.3 + 0.2 / np.sqrt(2), atol=0.02)  # where the disc of radius 0.2 ends

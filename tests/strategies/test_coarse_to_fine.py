@@ -18,7 +18,7 @@ MIDDLE = (0, 1, 0, 1, 2, 3, 2, 3)
 
 
 def problem(budget: int | None, levels: tuple[tuple[int, ...], ...] = (COARSE, MIDDLE)) -> Problem:
-    return Problem(tuple("abcdefgh"), ("score",), budget, 5, levels)
+    return Problem(tuple("abcdefgh"), ("score",), budget, 5, levels=levels)
 
 
 def sphere(genome: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ NEEDS_PACKAGE = {"optuna:CmaEsSampler": "cmaes"}
 SINGLE_ONLY = {"optuna:CmaEsSampler"}
 SLOW = ["bayes_opt", "optuna:GPSampler"]
 SLOW_BY_DEFAULT = ["coarse_to_fine"]  # with settings of their own they are quick
+HOLDS_OPTUNA = ["portfolio"]  # among its members by default
 SETTINGS: dict[str, dict[str, object]] = {
     "cma_es": {"population": 6},
     "coarse_to_fine": {"inner": {"name": "nsga2", "population": 6}},
@@ -272,7 +273,7 @@ def slow_if_costly(name: str) -> object:
 
 def is_costly(name: str) -> bool:
     """Whether a proposal takes so long that only a few can be afforded."""
-    return name.startswith("optuna:") or name in (*SLOW, *SLOW_BY_DEFAULT)
+    return name.startswith("optuna:") or name in (*SLOW, *SLOW_BY_DEFAULT, *HOLDS_OPTUNA)
 
 
 GUIDED = [name for name in NAMES if name not in ("random", "optuna:RandomSampler")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from searcher.strategies.pycma import Distribution, default_population
+from searcher.strategies.pycma import Distribution, Variant, default_population
 
 
 @pytest.mark.parametrize(("dim", "expected"), [(1, 6), (2, 6), (6, 9), (12, 11), (32, 14), (60, 16)])
@@ -41,3 +41,29 @@ def test_soundness() -> None:
     for lost in (0.0, 1e-14, 1e14, np.nan):
         distribution._es.sigma = lost
         assert not distribution.is_sound()
+
+
+@pytest.mark.parametrize("variant", ["full", "separable", "vkd"])
+def test_variants_draw_from_the_given_generator_only(variant: Variant) -> None:
+    def run(*, reseeds: bool) -> list[list[float]]:
+        distribution = Distribution(np.full(3, 0.5), 0.2, 6, np.random.default_rng(0), variant=variant)
+        drawn = []
+        for _ in range(8):
+            if reseeds:
+                np.random.seed(0)  # noqa: NPY002
+            points = [*distribution.generation(), *distribution.extra()]
+            assert len(points) == 7
+            distribution.update(points, [float(np.sum((point - 0.3) ** 2)) for point in points], [0])
+            drawn += [point.tolist() for point in points]
+        return drawn
+
+    before = repr(np.random.get_state(legacy=False))  # noqa: NPY002
+    plain = run(reseeds=False)
+    assert repr(np.random.get_state(legacy=False)) == before  # noqa: NPY002
+    assert plain == run(reseeds=True)
+
+
+def test_a_genome_from_elsewhere_is_a_point() -> None:
+    distribution = Distribution(np.full(1, 0.5), 0.2, 6, np.random.default_rng(0))
+    assert distribution.point_of(np.array([1.5])).tolist() == [1.0, 0.5]
+    assert distribution.mean.tolist() == [0.5]
