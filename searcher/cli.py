@@ -123,6 +123,20 @@ def front(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders.", parser=_folder)],
+    as_json: JsonOption = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", parser=_folder, help="Write a page with the fronts overlaid.")
+    ] = None,
+) -> None:
+    """Compare the fronts of runs that have the same objectives."""
+    from searcher.compare_command import compare_command
+
+    compare_command(runs, sys.stdout, as_json=as_json, report=report)
+
+
+@app.command()
 def export(
     run: RunArgument,
     point: Annotated[str, typer.Option(help="knee, balanced, best:OBJECTIVE, target or a candidate number.")],

@@ -28,8 +28,8 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
 }
 _SPLITS: Final = {"search": "scores", "select": "select", "held_out": "held_out"}  # as the CSV names its columns
-_CONDITION: Final = re.compile(r"^(?P<name>.+?)\s*(?P<sign>>=|<=|>|<)\s*(?P<bound>[^<>=]+)$")
-_WISH: Final = re.compile(r"^(?P<name>.+?)\s*=\s*(?P<bound>[^<>=]+)$")
+_CONDITION: Final = re.compile(r"^(?P<name>[^<>=]+?)\s*(?P<sign>>=|<=|>|<)\s*(?P<bound>[^<>=]+)$")
+_WISH: Final = re.compile(r"^(?P<name>[^<>=]+?)\s*=\s*(?P<bound>[^<>=]+)$")
 
 Record = Mapping[str, Any]
 

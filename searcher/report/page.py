@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -48,7 +49,15 @@ def write_report(data: ReportData, path: Path) -> Path:
     Raises:
         RunError: If the file cannot be written.
     """
-    page = render_report(data)
+    return save_page(render_report(data), path)
+
+
+def save_page(page: str, path: Path) -> Path:
+    """Write a page, whole or not at all, and return its path.
+
+    Raises:
+        RunError: If the file cannot be written.
+    """
     try:
         write_text_atomically(path, page)
     except OSError as error:
@@ -66,8 +75,8 @@ def render_report(data: ReportData) -> str:
     shown = ShownCandidates.of(data)
     sections = _figures(data, shown)
     figures = [figure for group in sections.values() for figure in group]
-    scripts = {"plotly": _plotly_js(), "own": _part("report.js")}
-    return _template().render(
+    scripts = page_scripts()
+    return template("report.html").render(
         data=data,
         verdict=judge(data),
         facts=_facts(data),
@@ -75,10 +84,10 @@ def render_report(data: ReportData) -> str:
         figures=sections,
         shown=shown,
         recipes=[point for point in data.front_in_order if point.recipe][:RECIPE_LIMIT],
-        payload=_script_json(_payload(data, shown, figures)),
-        style=_part("report.css"),
+        payload=script_json(_payload(data, shown, figures)),
+        style=page_part("report.css"),
         scripts=scripts,
-        script_hashes=" ".join(f"'{_hash(text)}'" for text in scripts.values()),
+        script_hashes=script_hashes(scripts),
         splits=sorted({split for o in data.objectives for split in o.n_examples}, key=_split_order),
     )
 
@@ -118,7 +127,7 @@ def _facts(data: ReportData) -> list[tuple[str, str]]:
     return [*facts, ("Time", duration(data.elapsed)), ("Seed", str(data.seed))]
 
 
-def _script_json(value: object) -> str:
+def script_json(value: object) -> str:
     """JSON that cannot end a script element: ``<``, ``>`` and ``&`` as escapes."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
@@ -126,16 +135,20 @@ def _script_json(value: object) -> str:
     return text
 
 
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
+def template(name: str) -> Template:
+    """A page of this package, ready to render."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader = FunctionLoader(page_part)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
+    )
     environment.globals.update(count=count, number=number, error_bar_limit=ERROR_BAR_LIMIT)
     environment.filters["pretty_json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False, default=str)
-    return environment.from_string(_part("report.html"))
+    return environment.get_template(name)
 
 
-def _part(name: str) -> str:
+def page_part(name: str) -> str:
     """A file of this package, lines ended by a newline alone."""
     return files("searcher.report").joinpath(name).read_text(encoding="utf-8")
 
@@ -148,9 +161,14 @@ def _plotly_js() -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script")
 
 
-def _hash(script: str) -> str:
-    """The script's entry in the content security policy."""
-    return "sha256-" + b64encode(sha256(script.encode()).digest()).decode()
+def page_scripts() -> dict[str, str]:
+    """The scripts of a page by the name that its template has for them."""
+    return {"plotly": _plotly_js(), "own": page_part("report.js")}
+
+
+def script_hashes(scripts: Mapping[str, str]) -> str:
+    """The scripts' entries in the content security policy."""
+    return " ".join(f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in scripts.values())
 
 
 def _split_order(split: str) -> tuple[int, str]:

@@ -71,7 +71,7 @@
     .replace(/<br>/g, "  ·  ").replace(/<\/?[bi]>/g, "")
     .replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
   const pick = (candidate) => {
-    const command = `${report.command}${candidate} --to export/point-${candidate}`;
+    const command = report.commands?.[candidate] ?? `${report.command}${candidate} --to export/point-${candidate}`;
     picker.querySelector(".picked").textContent = plain(report.hover[candidate] ?? `point ${candidate}`);
     picker.querySelector(".command").textContent = command;
     picker.querySelector(".copy").dataset.command = command;
