@@ -17,13 +17,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from searcher.atomic import write_text_atomically
 from searcher.errors import RunError
+from searcher.report.along_front_figures import along_front_figure
+from searcher.report.attainment_figures import attainment_figures
 from searcher.report.cleaning import cleaned
-from searcher.report.coordinate_figures import coordinate_figure
+from searcher.report.coordinate_figures import coordinate_figure, heights
 from searcher.report.data import ReportData
+from searcher.report.difference_figures import alike_rows, difference_figure
 from searcher.report.figure_style import ReportFigure, ShownCandidates, hover_texts
 from searcher.report.front_figures import ERROR_BAR_LIMIT, front_figures
+from searcher.report.gap_table import gap_rows
 from searcher.report.heat_map_figures import coefficient_figures, gene_figure
+from searcher.report.matrix_figures import matrix_figure
 from searcher.report.progress_figures import progress_figure
+from searcher.report.sensitivity_figures import sensitivity_figures, unexplained
 from searcher.report.summary_table import summary_table
 from searcher.report.verdict import judge
 from searcher.report.wording import count, duration, export_command, number, significant
@@ -83,6 +89,9 @@ def render_report(data: ReportData) -> str:
         table=summary_table(data),
         figures=sections,
         shown=shown,
+        gaps=gap_rows(data),
+        alike=alike_rows(data),
+        unexplained=unexplained(data),
         recipes=[point for point in data.front_in_order if point.recipe][:RECIPE_LIMIT],
         payload=script_json(_payload(data, shown, figures)),
         style=page_part("report.css"),
@@ -95,15 +104,18 @@ def render_report(data: ReportData) -> str:
 def _figures(data: ReportData, shown: ShownCandidates) -> dict[str, list[ReportFigure]]:
     """All figures by section of the page."""
     progress = [figure] if (figure := progress_figure(data, shown)) else []
-    coordinates = [figure] if (figure := coordinate_figure(data, shown)) else []
-    genes = [figure] if (figure := gene_figure(data)) else []
+    overview = [coordinate_figure(data, shown), matrix_figure(data, shown)]
     is_single = len(data.objectives) == 1
     return {
         "fronts": progress if is_single else front_figures(data, shown),
-        "coordinates": coordinates,
+        "overview": [figure for figure in overview if figure],
         "progress": [] if is_single else progress,
+        "attained": attainment_figures(data),
+        "differences": [figure] if (figure := difference_figure(data)) else [],
+        "along": [figure] if (figure := along_front_figure(data)) else [],
         "coefficients": coefficient_figures(data),
-        "genes": genes,
+        "genes": [figure] if (figure := gene_figure(data)) else [],
+        "sensitivity": sensitivity_figures(data),
     }
 
 
@@ -112,6 +124,7 @@ def _payload(data: ReportData, shown: ShownCandidates, figures: list[ReportFigur
     return {
         "figures": {figure.key: json.loads(figure.figure.to_json(engine="json")) for figure in figures},
         "hover": hover_texts(data, shown.rows),
+        "heights": heights(data, shown) if len(data.objectives) > 2 else {},
         "command": export_command(data.run, 0).split("0 --to export/point-0")[0],
     }
 
