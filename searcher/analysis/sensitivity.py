@@ -2,13 +2,13 @@
 
 An additive quadratic surrogate is fitted by ridge regression; a gene's effect is the standard deviation of its part
 of the fit over the candidates, in the unit of the objective. Three things keep it honest: the share of variance that
-the fit explains of *left-out* candidates, a bootstrap interval, and the effect that the strongest gene reaches when
-the scores are shuffled. A search is no designed experiment: genes that moved together share their effects, and
+the fit explains of *left-out* candidates, a bootstrap interval, and the effect that the strongest gene reaches in a
+fit to nothing but the shuffled errors of left-out candidates. A search is no designed experiment: genes that moved together share their effects, and
 interactions are not in the fit.
 
 References: Hoerl and Kennard 1970 (ridge); Golub, Heath and Wahba 1979, section 1 (the exact leave-one-out error);
-Sobol 1993 (for an additive function the variances of the parts are its first-order indices); Westfall and Young 1993
-(the maximum over shuffles, so that the level holds for all genes together).
+Sobol 1993 (for an additive function the variances of the parts are its first-order indices); Freedman and
+Lane 1983 (shuffling residuals); Westfall and Young 1993 (the maximum over genes, so that the level holds for all).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class GeneEffects:
         low: Lower ends of their 90 % bootstrap intervals, shape ``(d,)``.
         high: Upper ends, shape ``(d,)``.
         directions: Whether the score rises or falls with the gene, or has its extreme inside.
-        noise: What the strongest gene reaches in 95 % of the fits to shuffled scores.
+        noise: What the strongest gene stays below in 95 % of the fits to shuffled errors of left-out candidates.
         explained: Share of the variance of left-out candidates that the fit explains; at most 1, may be negative.
         n_candidates: How many it was learned from.
     """
@@ -84,9 +84,9 @@ def gene_effects(genomes: Rows, scores: Rows, *, seed: int = 0) -> GeneEffects:
     genomes, scores = genomes[kept], scores[kept]
     rng = np.random.default_rng(seed)
     features = _features(genomes)
-    penalty, explained = _best_penalty(features, scores)
+    penalty, errors, explained = _best_penalty(features, scores)
     weights = _fit(features, scores[:, None], penalty)
-    shuffled = np.stack([rng.permutation(scores) for _ in range(RESAMPLES)], axis=1)
+    shuffled = np.stack([rng.permutation(errors) for _ in range(RESAMPLES)], axis=1)
     noise = _effects(features, _fit(features, shuffled, penalty)).max(axis=0)
     low, high = np.quantile(_bootstrap(features, scores, penalty, rng), [LEVEL, 1 - LEVEL], axis=0)
     return GeneEffects(
@@ -115,21 +115,21 @@ def _standardised(columns: Rows) -> Rows:
     return np.asarray(np.where(width > 1e-9, centred / np.where(width > 1e-9, width, 1.0), 0.0))
 
 
-def _best_penalty(features: Rows, scores: Rows) -> tuple[float, float]:
-    """The penalty with the least leave-one-out error, and the variance of left-out candidates explained with it."""
+def _best_penalty(features: Rows, scores: Rows) -> tuple[float, Rows, float]:
+    """The penalty with the least leave-one-out error, the errors with it, and the share of variance explained."""
     n = len(scores)
     centred = scores - scores.mean()
     left, singular, _ = np.linalg.svd(features, full_matrices=False)
     projected = left.T @ centred
-    errors = []
+    tried = []
     for penalty in PENALTIES:
         shrink = singular**2 / (singular**2 + n * penalty)
         leverage = 1 / n + (left**2) @ shrink  # the mean is fitted as well
-        residual = (centred - left @ (shrink * projected)) / np.maximum(1 - leverage, 1e-12)
-        errors.append(float((residual**2).sum()))
+        tried.append((centred - left @ (shrink * projected)) / np.maximum(1 - leverage, 1e-12))
+    best = int(np.argmin([(errors**2).sum() for errors in tried]))
     alone = float(((centred * n / (n - 1)) ** 2).sum())  # the error of the mean of the others
-    best = int(np.argmin(errors))
-    return float(PENALTIES[best]), 1 - errors[best] / alone if alone > 0 else 0.0
+    explained = 1 - float((tried[best] ** 2).sum()) / alone if alone > 0 else 0.0
+    return float(PENALTIES[best]), tried[best], explained
 
 
 def _fit(features: Rows, scores: Rows, penalty: float) -> Rows:

@@ -63,7 +63,7 @@ def difference_figure(data: ReportData) -> ReportFigure | None:
     apart = known.told_apart()[np.ix_(places, places)]
     labels = [str(known.candidates[i]) for i in places]
     m = len(data.objectives)
-    figure = new_figure(min(900, 170 + 15 * len(labels)))
+    figure = new_figure(min(760, 190 + 12 * len(labels)))
     figure.add_trace(
         go.Heatmap(
             z=apart.tolist(),
@@ -76,14 +76,17 @@ def difference_figure(data: ReportData) -> ReportFigure | None:
                 "thickness": 12,
                 "outlinewidth": 0,
                 "tickvals": list(range(m + 1)),
-                "ticktext": ["none", *(str(k) for k in range(1, m + 1))],
-                "title": {"text": "objectives that tell apart", "side": "right", "font": {"size": 12}},
+                "ticktext": ["told apart in none", "in 1 objective", *(f"in {k}" for k in range(2, m + 1))],
             },
         )
     )
     first = plotly_text(data.objectives[0].name, 32)
     figure.update_layout(
-        xaxis={**tick_names(labels, 40), "tickangle": -90, "title": {"text": f"front points, {first} to the right"}},
+        xaxis={
+            **tick_names(labels, 40),
+            "tickangle": -90,
+            "title": {"text": f"front points, best in {first} at the right", "font": {"size": 13}},
+        },
         yaxis={**tick_names(labels, 40), "autorange": "reversed"},
         margin={"l": 24, "r": 16, "t": 16, "b": 24},
     )

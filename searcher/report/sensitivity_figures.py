@@ -18,9 +18,9 @@ GENE_LIMIT: Final = 12  # strongest first
 ENOUGH_EXPLAINED: Final = 0.05  # of the variance of left-out candidates; less is no fit
 
 _GROUPS: Final[tuple[tuple[Direction, str, str], ...]] = (
-    ("rises", "score rises with the gene", FRONT),
-    ("falls", "score falls with the gene", BASELINE),
-    ("bends", "best or worst in between", FAINT),
+    ("rises", "score rises with it", FRONT),
+    ("falls", "falls", BASELINE),
+    ("bends", "bends in between", FAINT),
 )
 
 
@@ -46,7 +46,7 @@ def _bars(found: GeneEffects, genes: tuple[str, ...], unit: str) -> go.Figure:
     import plotly.graph_objects as go
 
     order = np.argsort(-found.effects, kind="stable")[:GENE_LIMIT]
-    figure = new_figure(150 + 26 * len(order), barmode="overlay", bargap=0.35)
+    figure = new_figure(184 + 26 * len(order), barmode="overlay", margin={"l": 24, "r": 16, "t": 74, "b": 52})
     for direction, name, colour in _GROUPS:
         places = [i for i, k in enumerate(order) if found.directions[k] == direction]
         chosen = order[places]
@@ -58,6 +58,7 @@ def _bars(found: GeneEffects, genes: tuple[str, ...], unit: str) -> go.Figure:
                 x=plotted(effects.tolist()),
                 y=places,
                 orientation="h",
+                width=0.66,  # plotly takes the distance between bars of one trace for the width
                 name=name,
                 marker={"color": colour},
                 error_x={
@@ -74,13 +75,12 @@ def _bars(found: GeneEffects, genes: tuple[str, ...], unit: str) -> go.Figure:
             )
         )
     figure.add_vline(x=found.noise, line={"color": INK, "dash": "dot", "width": 1})
-    text = f"shuffled: {significant(found.noise, 2)}"
+    text = f"noise: {significant(found.noise, 2)}"
     figure.add_annotation(x=found.noise, y=len(order) - 0.4, text=text, showarrow=False, xanchor="left", xshift=4)
     labels = [plotly_text(genes[k], 24) for k in order]
     ticks = {"tickmode": "array", "tickvals": list(range(len(order))), "ticktext": labels}
     figure.update_layout(
         xaxis=axis(f"effect{', ' + unit if unit else ''} (standard deviation of its part)", rangemode="tozero"),
         yaxis={**ticks, "range": [len(order) - 0.1, -0.6], "automargin": True, "showgrid": False, "zeroline": False},
-        margin={"l": 24, "r": 16, "t": 40, "b": 52},
     )
     return figure
