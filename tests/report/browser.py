@@ -46,8 +46,8 @@ class Browser:
         reader, self._commands = os.pipe()
         self._answers, writer = os.pipe()
         command = [path, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}", "about:blank"]
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$0" "$@" 3<&{reader} 4>&{writer}', *command],
+        self._process = subprocess.Popen(  # bash, since dash knows one-digit descriptors only
+            ["bash", "-c", f'exec "$0" "$@" 3<&{reader} 4>&{writer}', *command],
             pass_fds=(reader, writer),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
