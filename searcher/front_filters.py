@@ -187,7 +187,7 @@ def fitness_of(
     """Signed scores of rows of front.json, shape ``(n_rows, n_objectives)``; nan where there is none."""
     values = [[(row.get(split) or {}).get(o["name"]) for o in objectives] for row in rows]
     scores = np.array(values, dtype=np.float64).reshape(len(rows), len(objectives))  # None becomes nan
-    return scores * np.array([_sign(o) for o in objectives])
+    return np.asarray(scores * np.array([_sign(o) for o in objectives]))
 
 
 def _sign(objective: Mapping[str, Any]) -> float:

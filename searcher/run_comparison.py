@@ -211,15 +211,18 @@ def _is_dominated(row: Rows, others: Rows) -> bool:
 
 def _curve(history: History, reference: Rows, names: Sequence[str]) -> tuple[tuple[int, float], ...]:
     """Hypervolume over the common reference after some of the evaluations that changed the front, and the last."""
-    front, fronts = Front(len(names)), []
+    front = Front(len(names))
+    fronts: list[tuple[int, Rows]] = []
     searched = [number for number, split in history.evaluations if split == "search"]
     for n, number in enumerate(searched, start=1):
         fitness = history.fitness(number)
         if fitness is not None and front.add(number, _in_order(history, fitness, names)):
             fronts.append((n, front.fitness))
-    kept = np.unique(np.linspace(0, len(fronts) - 1, CURVE_STEPS).round().astype(int)) if fronts else []
+    if not fronts:
+        return ()
+    kept = np.unique(np.linspace(0, len(fronts) - 1, CURVE_STEPS).round().astype(int))
     curve = [(fronts[i][0], hypervolume(fronts[i][1], reference)) for i in kept]
-    return tuple(curve + ([(len(searched), curve[-1][1])] if curve else []))
+    return (*curve, (len(searched), curve[-1][1]))
 
 
 def _notes(runs: Sequence[RunFront], has_held_out: bool) -> tuple[str, ...]:

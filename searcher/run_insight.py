@@ -205,7 +205,7 @@ def front_coefficients(
 
 def _parts(layout: Sequence[Sequence[Any]]) -> tuple[NDArray[np.int64], list[str]]:
     """Borders and names of blocks and of what stands before, between and after them; at most ``PART_LIMIT``."""
-    borders, labels = [0], []
+    borders, labels = [0], list[str]()
     for _, offset, size, block, kind in layout:
         label = str(kind) if block is None else f"block {block}"
         if labels and labels[-1] == label:

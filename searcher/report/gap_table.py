@@ -29,9 +29,9 @@ def gap_rows(data: ReportData) -> list[GapRow]:
     for gap in data.insight.gaps:
         known = [g for g in (gap.front, gap.baselines, gap.excess) if g is not None]
         decimals = decimals_for([g.value for g in known], [g.stderr for g in known])
-        texts = [_text(g, decimals) for g in (gap.front, gap.baselines, gap.excess)]
+        front, baselines, excess = (_text(g, decimals) for g in (gap.front, gap.baselines, gap.excess))
         unit = units.get(gap.objective, "")
-        rows.append(GapRow(gap.objective, unit, *texts, _reading(gap.excess or gap.front)))
+        rows.append(GapRow(gap.objective, unit, front, baselines, excess, _reading(gap.excess or gap.front)))
     return rows
 
 

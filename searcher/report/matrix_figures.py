@@ -52,7 +52,9 @@ def _groups(data: ReportData, shown: ShownCandidates) -> list[tuple[dict[int, Ma
     """Scores by candidate and the style of their marks, from the back to the front."""
     names = [objective.name for objective in data.objectives]
     faint = shown.rows[:: max(1, -(-len(shown.rows) // FAINT_PANEL_LIMIT))]
-    groups = [({row.number: {name: row.value(name) for name in names} for row in faint}, faint_style(faint))]
+    groups: list[tuple[dict[int, Mapping[str, float]], dict[str, Any]]] = [
+        ({row.number: {name: row.value(name) for name in names} for row in faint}, faint_style(faint))
+    ]
     own = {row.candidate for row in data.baselines}
     baselines = {row.candidate: row.search for row in data.baselines if row.search is not None}
     front = {point.candidate: point for point in data.front_in_order if point.candidate not in own}
@@ -63,7 +65,7 @@ def _groups(data: ReportData, shown: ShownCandidates) -> list[tuple[dict[int, Ma
         ("knee", {n: p.search for n, p in front.items() if n in knees}, {"color": CHOSEN, "size": 11, "line": rim()}),
     )
     for name, scores, marker in marked:
-        rows = {number: {o: found.value(o) for o in names} for number, found in scores.items()}
+        rows: dict[int, Mapping[str, float]] = {n: {o: found.value(o) for o in names} for n, found in scores.items()}
         style = {"mode": "markers", "name": name, "hoverinfo": "text", "marker": marker}
         groups.append((rows, style))
     return [(rows, style) for rows, style in groups if rows]

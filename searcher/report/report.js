@@ -19,6 +19,11 @@
   // Brushing: ranges of heights by axis; a model is chosen if it passes through all of them.
   const brushes = new Map();
   let chosen = null;  // a set of candidate numbers, null while nothing is brushed
+  const stale = new Set();  // figures out of view, which follow when they come into it
+  const isInView = (canvas) => {
+    const { top, bottom } = canvas.getBoundingClientRect();
+    return top < innerHeight + 100 && bottom > -100;
+  };
   const isChosen = (n) => chosen === null || chosen.has(n);
   const brushable = (canvas) => {
     const lines = canvas.data.map(({ y }) => [...y]);
@@ -52,7 +57,9 @@
     chosen = brushes.size ? new Set(all.filter(([, h]) => passes(h)).map(([n]) => Number(n))) : null;
     redraw();
     document.querySelectorAll(".canvas").forEach((canvas) => {
-      if (drawn.has(canvas.id) && !canvas.layout.meta?.brush) dim(canvas);
+      if (!drawn.has(canvas.id) || canvas.layout.meta?.brush) return;
+      if (isInView(canvas)) dim(canvas);
+      else stale.add(canvas.id);
     });
     const rows = [...document.querySelectorAll("#scores tr[data-candidate]")];
     rows.forEach((row) => row.classList.toggle("brushed-out", !isChosen(Number(row.dataset.candidate))));
@@ -90,11 +97,19 @@
     (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => draw(entry.target)),
     { rootMargin: "800px" },
   );
+  const follower = new IntersectionObserver(
+    (entries) => entries.forEach(({ isIntersecting, target }) => {
+      if (isIntersecting && stale.delete(target.id)) dim(target);
+    }),
+    { rootMargin: "100px" },
+  );
+  canvases.forEach((canvas) => follower.observe(canvas));
   const isNear = (canvas) => canvas.getBoundingClientRect().top < innerHeight + 800;
   canvases.filter(isNear).forEach(draw);
   canvases.forEach((canvas) => observer.observe(canvas));
   addEventListener("beforeprint", () => {
     canvases.forEach(draw);
+    canvases.filter((canvas) => stale.delete(canvas.id)).forEach(dim);
     document.querySelectorAll("#searched details").forEach((details) => { details.open = true; });
   });
 

@@ -30,7 +30,7 @@ def test_choosing_the_best_of_many_equal_models_flatters_and_the_interval_covers
     rng = np.random.default_rng(1)
     gaps, covered = [], []
     for _ in range(300):
-        search, held_out = rng.binomial(1, 0.7, (40, 100)) * 1.0, rng.binomial(1, 0.7, (40, 60)) * 1.0
+        search, held_out = (rng.binomial(1, 0.7, (40, n)).astype(np.float64) for n in (100, 60))
         best = np.argsort(-search.mean(axis=1))[:1]
         gaps.append(gap_of_examples(search[best], held_out[best]).value)
         low, high = gap_of_examples(search[:1], held_out[:1]).interval  # not chosen: no gap
