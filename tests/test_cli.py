@@ -71,6 +71,19 @@ def test_front_prints_table_json_and_csv(run: Path) -> None:
     assert len(rows) >= 15
 
 
+def test_front_filters_and_comparison(run: Path, tmp_path: Path) -> None:
+    points = json.loads(searcher("front", str(run), "--where", "low>=0.5 and high > 0.5", "--json").stdout)["points"]
+    assert points
+    assert all(p["scores"]["low"] >= 0.5 and p["scores"]["high"] > 0.5 for p in points)
+    assert "2 of " in searcher("front", str(run), "--top", "2", "--by", "hypervolume").stdout
+    assert_three_lines(searcher("front", str(run), "--closest", "lwo=1"), 2, "Did you mean 'low'?")
+    compared = tmp_path / "compared.html"
+    done = searcher("compare", str(run), str(run), "--report", str(compared), "--json")
+    assert [r["search"]["dominated_by_others"] for r in json.loads(done.stdout)["runs"]] == [0, 0]
+    assert compared.read_text().startswith("<!DOCTYPE html>")
+    assert_three_lines(searcher("compare", str(run)), 2, "two or more")
+
+
 def test_export_and_report(run: Path, tmp_path: Path) -> None:
     done = searcher("export", str(run), "--point", "best:high", "--to", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
