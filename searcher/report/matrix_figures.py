@@ -39,6 +39,7 @@ def matrix_figure(data: ReportData, shown: ShownCandidates) -> ReportFigure | No
         return None
     side = len(names) - 1
     figure = new_figure(170 + 190 * side)
+    figure.update_layout(legend_y=1.01, legend_bgcolor="rgba(0,0,0,0)")
     for row in range(1, len(names)):
         for column in range(row):
             panel = (row - 1) * row // 2 + column + 1
