@@ -69,7 +69,9 @@ def compare(ours: Runs, authors: Runs) -> list[dict[str, Any]]:
                 "ours_stderr": spread(mine),
                 "authors": theirs.mean(),
                 "authors_stderr": spread(theirs),
-                "difference_in_stderr": difference / error if error > 0.0 else float(np.sign(round(difference, 3))) * 99.0,
+                "difference_in_stderr": difference / error
+                if error > 0.0
+                else float(np.sign(round(difference, 3))) * 99.0,
             }
             row["is_within_or_above"] = row["difference_in_stderr"] >= -2.0
             rows.append({k: round(float(v), 4) if isinstance(v, float) else v for k, v in row.items()})

@@ -90,13 +90,24 @@ def front(
     run: RunArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print front.json.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print one line per baseline and point.")] = False,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="CONDITION", help='Points with "low>=0.9"; and, repeatable.')
+    ] = None,
+    closest: Annotated[
+        str | None,
+        typer.Option(metavar="WISHES", help='The point nearest to "low=0.95,high=0.9"; --top N: the N nearest.'),
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="So many points, best first.")] = None,
+    by: Annotated[str | None, typer.Option(help="Order: hypervolume (contribution to it) or an objective.")] = None,
 ) -> None:
-    """Show the Pareto front, baselines first."""
+    """Show the Pareto front, baselines first; filters choose among its points."""
     from searcher.api import open_run
+    from searcher.front_filters import FrontFilter
 
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other.", where="command line", fix="Give one of them.")
-    record = open_run(run).record()
+    wanted = FrontFilter(where or (), closest, top, by)
+    record = wanted.apply(open_run(run).record())
     if as_json:
         from searcher.front_file import front_text
 
@@ -109,6 +120,20 @@ def front(
         from searcher.display import print_front
 
         print_front(record, sys.stdout)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders.", parser=_folder)],
+    as_json: JsonOption = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", parser=_folder, help="Write a page with the fronts overlaid.")
+    ] = None,
+) -> None:
+    """Compare the fronts of runs that have the same objectives."""
+    from searcher.compare_command import compare_command
+
+    compare_command(runs, sys.stdout, as_json=as_json, report=report)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from searcher.candidate import Evaluation
 from searcher.front_file import stopped_early
+from searcher.front_filters import filter_text
 from searcher.history import History
 
 if TYPE_CHECKING:
@@ -189,14 +190,14 @@ def front_table(
     for row in points:
         what = "\n".join(row["tags"]) or row["origin"]
         table.add_row(str(row["candidate"]), escape(what), *_cells(row, names, with_stderr, with_search))
-    notes = []
+    notes = [filter_text(record["filter"], len(points))] if "filter" in record else []
     if len(points) < len(record["points"]):
         n_more = len(record["points"]) - len(points)
         notes.append(f"and {n_more} more points: `searcher front RUN` or the report show them")
     if record.get("stopped_early"):
         counts = (record[key] for key in ("stopped_early", "example_evaluations", "example_evaluations_saved"))
         notes.append(stopped_early(*counts))
-    table.caption = "\n".join(notes) or None
+    table.caption = escape("\n".join(notes)) or None
     return table
 
 

@@ -29,6 +29,7 @@ from searcher.report.data import (
     ReportData,
     Scores,
 )
+from searcher.run_insight import insight_of
 
 ENOUGH = 10  # candidates before a constant objective is suspicious
 
@@ -71,6 +72,7 @@ def report_data(
         failures=_failures(history),
         exports=tuple(exports),
         warnings=tuple(warnings),
+        insight=insight_of(folder, header, history),
     )
 
 

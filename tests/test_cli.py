@@ -71,6 +71,26 @@ def test_front_prints_table_json_and_csv(run: Path) -> None:
     assert len(rows) >= 15
 
 
+def test_front_filters_and_comparison(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*arguments: str, code: int = 0) -> str:
+        assert cli.run_command(list(arguments), debug=False) == code
+        found = capsys.readouterr()
+        return found.err if code else found.out
+
+    points = json.loads(said("front", str(run), "--where", "low>=0.5 and high > 0.5", "--json"))["points"]
+    assert points
+    assert all(p["scores"]["low"] >= 0.5 and p["scores"]["high"] > 0.5 for p in points)
+    assert "2 of " in said("front", str(run), "--top", "2", "--by", "hypervolume")
+    error = said("front", str(run), "--closest", "lwo=1", code=2)
+    assert "Did you mean 'low'?" in error
+    assert len(error.strip().splitlines()) == 3
+    compared = tmp_path / "compared.html"
+    done = said("compare", str(run), str(run), "--report", str(compared), "--json")
+    assert [r["search"]["dominated_by_others"] for r in json.loads(done)["runs"]] == [0, 0]
+    assert compared.read_text().startswith("<!DOCTYPE html>")
+    assert "two or more" in said("compare", str(run), code=2)
+
+
 def test_export_and_report(run: Path, tmp_path: Path) -> None:
     done = searcher("export", str(run), "--point", "best:high", "--to", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,6 @@ from searcher.report.figure_style import (
     ShownCandidates,
     new_figure,
     objective_decimals,
-    plotted,
     rounded,
 )
 from searcher.report.wording import number, plotly_text
@@ -43,8 +42,8 @@ def coordinate_figure(data: ReportData, shown: ShownCandidates) -> ReportFigure 
     front = {point.candidate: [point.search.value(name) for name in names] for point in data.front}
     if len(names) < 3 or not (others or baselines or front):
         return None
-    ranges = _ranges(data, [*others.values(), *baselines.values(), *front.values()])
-    figure = new_figure(440)
+    ranges = _ranges(data, [*_shown_scores(data, shown).values()])
+    figure = new_figure(440, dragmode="select", meta={"brush": True})
     _add_lines(figure, "candidates", others, ranges, FAINT, width=1, opacity=0.25)
     _add_lines(figure, "baselines", baselines, ranges, BASELINE, width=1.5, dash="dot", opacity=0.8)
     tagged = {point.candidate: ", ".join(point.tags) for point in data.front_in_order if point.tags}
@@ -56,6 +55,35 @@ def coordinate_figure(data: ReportData, shown: ShownCandidates) -> ReportFigure 
         _add_lines(figure, name, {candidate: front[candidate]}, ranges, colour, width=3)
     _add_axes(figure, data, ranges)
     return ReportFigure("coordinates", "All objectives", figure, is_wide=True)
+
+
+def heights(data: ReportData, shown: ShownCandidates) -> dict[str, list[float | None]]:
+    """Height on every axis by candidate, for all that any figure draws: what brushing chooses by."""
+    scores = _shown_scores(data, shown)
+    ranges = _ranges(data, [*scores.values()])
+    return {str(candidate): _heights(values, ranges) for candidate, values in scores.items()}
+
+
+def _shown_scores(data: ReportData, shown: ShownCandidates) -> dict[int, list[float]]:
+    """Search scores of ordinary candidates, baselines and front points."""
+    names = [objective.name for objective in data.objectives]
+    found = {row.number: [row.value(name) for name in names] for row in shown.rows}
+    for candidate, scores in [
+        *((row.candidate, row.search) for row in data.baselines),
+        *((point.candidate, point.search) for point in data.front),
+    ]:
+        if scores is not None:
+            found[candidate] = [scores.value(name) for name in names]
+    return found
+
+
+def _heights(values: Sequence[float], ranges: Sequence[tuple[float, float]]) -> list[float | None]:
+    """0 for the worst score of an axis, 1 for the best; four digits."""
+    shares = [
+        (value - worst) / (best - worst) if best != worst else 0.5
+        for value, (worst, best) in zip(values, ranges, strict=True)
+    ]
+    return [round(share, 4) if math.isfinite(share) else None for share in shares]
 
 
 def _ranges(data: ReportData, rows: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
@@ -86,13 +114,9 @@ def _add_lines(
     ys: list[float | None] = []
     numbers: list[int] = []
     for candidate, values in rows.items():
-        heights = [
-            (value - worst) / (best - worst) if best != worst else 0.5
-            for value, (worst, best) in zip(values, ranges, strict=True)
-        ]
-        xs += [*range(len(heights)), None]
-        ys += [*plotted(heights), None]
-        numbers += [candidate] * (len(heights) + 1)
+        xs += [*range(len(values)), None]
+        ys += [*_heights(values, ranges), None]
+        numbers += [candidate] * (len(values) + 1)
     if rows:
         figure.add_trace(
             go.Scatter(

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from searcher.report.insight_data import Insight
+
 
 @dataclass(frozen=True)
 class ObjectiveInfo:
@@ -217,6 +219,7 @@ class ReportData:
         failures: Failed evaluations by class.
         exports: Exported points.
         warnings: One sentence each.
+        insight: Sensitivity, coefficients along the front, differences between points, how far search scores flatter.
         secrets: Texts that must not appear in the page, such as values of ``api_key_env`` variables.
 
     Raises:
@@ -247,6 +250,7 @@ class ReportData:
     failures: tuple[FailureRow, ...] = ()
     exports: tuple[ExportRow, ...] = ()
     warnings: tuple[str, ...] = ()
+    insight: Insight = field(default_factory=Insight, compare=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:

@@ -17,8 +17,14 @@ TALLEST: Final = 1400  # pixels
 GENE_POINTS: Final = 40
 GENE_LIMIT: Final = 80
 
-_FROM_ZERO: Final = [[0.0, "#F5F9FC"], [0.35, "#A9CFE5"], [0.7, "#3C8DBF"], [1.0, "#0B3C5D"]]
-_AROUND_ZERO: Final = [[0.0, "#A63C00"], [0.25, "#F0A678"], [0.5, "#F8F8F8"], [0.75, "#7FB8D9"], [1.0, "#0B4F7D"]]
+_FROM_ZERO: Final[list[list[Any]]] = [[0.0, "#F5F9FC"], [0.35, "#A9CFE5"], [0.7, "#3C8DBF"], [1.0, "#0B3C5D"]]
+_AROUND_ZERO: Final[list[list[Any]]] = [
+    [0.0, "#A63C00"],
+    [0.25, "#F0A678"],
+    [0.5, "#F8F8F8"],
+    [0.75, "#7FB8D9"],
+    [1.0, "#0B4F7D"],
+]
 
 
 def coefficient_figures(data: ReportData) -> list[ReportFigure]:
@@ -61,15 +67,15 @@ def _heat_map(
 
     row_height = 24 if len(rows) <= 50 else max(2, 1200 // len(rows))
     figure = new_figure(min(TALLEST, 150 + max(3, len(rows)) * row_height))
-    scale, ends = (_AROUND_ZERO, max(-low, high)) if low < 0 else (_FROM_ZERO, high)
+    scale, ends = colours(low, high)
     names = [[f"{plotly_text(label)}, {plotly_text(column)}" for column in columns] for label in labels]
     figure.add_trace(
         go.Heatmap(
             z=[plotted(row) for row in rows],
             text=names if len(rows) * len(columns) <= 20000 else None,
             colorscale=scale,
-            zmin=-ends if low < 0 else 0.0,
-            zmax=ends or 1.0,
+            zmin=ends[0],
+            zmax=ends[1],
             xgap=1,
             ygap=1 if row_height > 8 else 0,
             texttemplate="%{z:.2f}" if len(rows) * len(columns) <= ANNOTATED_CELLS and len(columns) <= 24 else None,
@@ -82,14 +88,21 @@ def _heat_map(
         )
     )
     figure.update_layout(
-        xaxis={**_names(columns, 60), "side": "top", "tickangle": -35 if len(columns) > 5 else 0},
-        yaxis={**_names(labels, 60), "autorange": "reversed"},
+        xaxis={**tick_names(columns, 60), "side": "top", "tickangle": -35 if len(columns) > 5 else 0},
+        yaxis={**tick_names(labels, 60), "autorange": "reversed"},
         margin={"l": 24, "r": 16, "t": 48, "b": 16},
     )
     return figure
 
 
-def _names(labels: Sequence[str], limit: int) -> dict[str, Any]:
+def colours(low: float, high: float) -> tuple[list[list[Any]], tuple[float, float]]:
+    """Colour scale and its ends: from zero, or around it if there are negative numbers."""
+    if low < 0:
+        return _AROUND_ZERO, (-max(-low, high), max(-low, high))
+    return _FROM_ZERO, (0.0, high or 1.0)
+
+
+def tick_names(labels: Sequence[str], limit: int) -> dict[str, Any]:
     """Tick labels at whole numbers, evenly thinned if there are more than ``limit``."""
     shown = range(0, len(labels), max(1, -(-len(labels) // limit)))
     return {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -16,13 +17,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from searcher.atomic import write_text_atomically
 from searcher.errors import RunError
+from searcher.report.along_front_figures import along_front_figure
+from searcher.report.attainment_figures import attainment_figures
 from searcher.report.cleaning import cleaned
-from searcher.report.coordinate_figures import coordinate_figure
+from searcher.report.coordinate_figures import coordinate_figure, heights
 from searcher.report.data import ReportData
+from searcher.report.difference_figures import alike_rows, difference_figure
 from searcher.report.figure_style import ReportFigure, ShownCandidates, hover_texts
 from searcher.report.front_figures import ERROR_BAR_LIMIT, front_figures
+from searcher.report.gap_table import gap_rows
 from searcher.report.heat_map_figures import coefficient_figures, gene_figure
+from searcher.report.matrix_figures import matrix_figure
 from searcher.report.progress_figures import progress_figure
+from searcher.report.sensitivity_figures import sensitivity_figures, unexplained
 from searcher.report.summary_table import summary_table
 from searcher.report.verdict import judge
 from searcher.report.wording import count, duration, export_command, number, significant
@@ -48,7 +55,15 @@ def write_report(data: ReportData, path: Path) -> Path:
     Raises:
         RunError: If the file cannot be written.
     """
-    page = render_report(data)
+    return save_page(render_report(data), path)
+
+
+def save_page(page: str, path: Path) -> Path:
+    """Write a page, whole or not at all, and return its path.
+
+    Raises:
+        RunError: If the file cannot be written.
+    """
     try:
         write_text_atomically(path, page)
     except OSError as error:
@@ -66,19 +81,22 @@ def render_report(data: ReportData) -> str:
     shown = ShownCandidates.of(data)
     sections = _figures(data, shown)
     figures = [figure for group in sections.values() for figure in group]
-    scripts = {"plotly": _plotly_js(), "own": _part("report.js")}
-    return _template().render(
+    scripts = page_scripts()
+    return template("report.html").render(
         data=data,
         verdict=judge(data),
         facts=_facts(data),
         table=summary_table(data),
         figures=sections,
         shown=shown,
+        gaps=gap_rows(data),
+        alike=alike_rows(data),
+        unexplained=unexplained(data),
         recipes=[point for point in data.front_in_order if point.recipe][:RECIPE_LIMIT],
-        payload=_script_json(_payload(data, shown, figures)),
-        style=_part("report.css"),
+        payload=script_json(_payload(data, shown, figures)),
+        style=page_part("report.css"),
         scripts=scripts,
-        script_hashes=" ".join(f"'{_hash(text)}'" for text in scripts.values()),
+        script_hashes=script_hashes(scripts),
         splits=sorted({split for o in data.objectives for split in o.n_examples}, key=_split_order),
     )
 
@@ -86,15 +104,18 @@ def render_report(data: ReportData) -> str:
 def _figures(data: ReportData, shown: ShownCandidates) -> dict[str, list[ReportFigure]]:
     """All figures by section of the page."""
     progress = [figure] if (figure := progress_figure(data, shown)) else []
-    coordinates = [figure] if (figure := coordinate_figure(data, shown)) else []
-    genes = [figure] if (figure := gene_figure(data)) else []
+    overview = [coordinate_figure(data, shown), matrix_figure(data, shown)]
     is_single = len(data.objectives) == 1
     return {
         "fronts": progress if is_single else front_figures(data, shown),
-        "coordinates": coordinates,
+        "overview": [figure for figure in overview if figure],
         "progress": [] if is_single else progress,
+        "attained": attainment_figures(data),
+        "differences": [figure] if (figure := difference_figure(data)) else [],
+        "along": [figure] if (figure := along_front_figure(data)) else [],
         "coefficients": coefficient_figures(data),
-        "genes": genes,
+        "genes": [figure] if (figure := gene_figure(data)) else [],
+        "sensitivity": sensitivity_figures(data),
     }
 
 
@@ -103,6 +124,7 @@ def _payload(data: ReportData, shown: ShownCandidates, figures: list[ReportFigur
     return {
         "figures": {figure.key: json.loads(figure.figure.to_json(engine="json")) for figure in figures},
         "hover": hover_texts(data, shown.rows),
+        "heights": heights(data, shown) if len(data.objectives) > 2 else {},
         "command": export_command(data.run, 0).split("0 --to export/point-0")[0],
     }
 
@@ -118,7 +140,7 @@ def _facts(data: ReportData) -> list[tuple[str, str]]:
     return [*facts, ("Time", duration(data.elapsed)), ("Seed", str(data.seed))]
 
 
-def _script_json(value: object) -> str:
+def script_json(value: object) -> str:
     """JSON that cannot end a script element: ``<``, ``>`` and ``&`` as escapes."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
@@ -126,16 +148,20 @@ def _script_json(value: object) -> str:
     return text
 
 
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
+def template(name: str) -> Template:
+    """A page of this package, ready to render."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader = FunctionLoader(page_part)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
+    )
     environment.globals.update(count=count, number=number, error_bar_limit=ERROR_BAR_LIMIT)
     environment.filters["pretty_json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False, default=str)
-    return environment.from_string(_part("report.html"))
+    return environment.get_template(name)
 
 
-def _part(name: str) -> str:
+def page_part(name: str) -> str:
     """A file of this package, lines ended by a newline alone."""
     return files("searcher.report").joinpath(name).read_text(encoding="utf-8")
 
@@ -148,9 +174,14 @@ def _plotly_js() -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script")
 
 
-def _hash(script: str) -> str:
-    """The script's entry in the content security policy."""
-    return "sha256-" + b64encode(sha256(script.encode()).digest()).decode()
+def page_scripts() -> dict[str, str]:
+    """The scripts of a page by the name that its template has for them."""
+    return {"plotly": _plotly_js(), "own": page_part("report.js")}
+
+
+def script_hashes(scripts: Mapping[str, str]) -> str:
+    """The scripts' entries in the content security policy."""
+    return " ".join(f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in scripts.values())
 
 
 def _split_order(split: str) -> tuple[int, str]:

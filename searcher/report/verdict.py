@@ -34,7 +34,8 @@ class Duel:
         baseline: Name of the baseline.
         split: Examples on which they were compared.
         difference: How much better the point is, in the unit of the scores (or of the scale, if units differ).
-        stderr: Standard error of the difference, both errors taken as independent; nan if unknown.
+        stderr: Standard error of the difference: that of the paired examples if both are worst in one objective and
+            its examples are known, else both errors taken as independent; nan if unknown.
         detail: The two scores in words.
     """
 
@@ -157,7 +158,27 @@ def _duel(data: ReportData, points: list[FrontRow], baselines: list[BaselineRow]
         detail += "; scores scaled to 0 for the worst and 1 for the best of the front and the baselines"
     name = clean_line(best.name)
     split: Literal["held_out", "search"] = "held_out" if on_held_out else "search"
-    return Duel(point.candidate, name, split, ours - theirs, math.hypot(our_error, their_error), detail)
+    error = math.hypot(our_error, their_error)
+    if where is their_where:
+        k = data.objectives.index(where)
+        error = _paired_error(data, split, (point.candidate, best.candidate), k, scales[k][1], error)
+    return Duel(point.candidate, name, split, ours - theirs, error, detail)
+
+
+def _paired_error(
+    data: ReportData,
+    split: Literal["held_out", "search"],
+    sides: tuple[int, int],
+    objective: int,
+    width: float,
+    otherwise: float,
+) -> float:
+    """Standard error of the difference on the same examples, in scaled units; what hurts one model mostly hurts both."""
+    known = data.insight.differences
+    if known is None or known.split != split or not known.is_paired[objective]:
+        return otherwise
+    error = known.of(*sides, objective) / width
+    return error if math.isfinite(error) else otherwise
 
 
 def _scales(data: ReportData, points: list[FrontRow], baselines: list[BaselineRow]) -> list[tuple[float, float]]:
