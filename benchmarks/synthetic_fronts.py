@@ -9,6 +9,8 @@ each number of evaluations: the hypervolume of the noise-free scores of the poin
 the optimum, over the reference points below. Nothing is merged; this measures the strategies alone. Strategies that
 maximise one number get the plain sum, which has no interior optimum on a concave front.
 
+`pymoo MOEA/D` (Zhang and Li 2007; the better known of the decomposition methods) runs if pymoo is installed.
+
 Options: --evaluations N, --seeds N, --only NAME (again for more), --plot FILE.png (drawn by Chromium). With --only, other
 strategies' figures already in the file are kept.
 """
@@ -20,6 +22,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import pi
 from pathlib import Path
 from typing import Any
@@ -52,8 +55,9 @@ CONTESTANTS: dict[str, tuple[str, Mapping[str, object]]] = {
     "map": ("map", {}),
     "portfolio": ("portfolio", {}),
     "bayes_opt": ("bayes_opt", {}),
+    "pymoo MOEA/D": ("", {}),
 }
-COLOURS = ("#999999", "#c7c7c7", "#1f77b4", "#aec7e8", "#000000", "#17becf", "#ff7f0e", "#ffbb78", "#8c564b", "#e377c2", "#2ca02c", "#d62728")  # fmt: skip
+COLOURS = ("#999999", "#c7c7c7", "#1f77b4", "#aec7e8", "#000000", "#17becf", "#ff7f0e", "#ffbb78", "#8c564b", "#e377c2", "#2ca02c", "#d62728", "#bcbd22")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ FRONTS = {
 
 def run_of(name: str, front: Front, seed: int, n: int) -> dict[str, Any]:
     """One search: the share of the optimum at some numbers of evaluations, and what a proposal cost."""
+    if name == "pymoo MOEA/D":
+        return moead(front, seed, n)
     m = len(front.reference)
     problem = Problem(tuple(f"g{i}" for i in range(DIM)), tuple(f"f{i}" for i in range(m)), n, seed)
     strategy_name, settings = CONTESTANTS[name]
@@ -114,6 +120,32 @@ def run_of(name: str, front: Front, seed: int, n: int) -> dict[str, Any]:
         strategy.tell([Trial(i, proposal.genome, proposal.parents, measured[i].copy(), np.full(m, NOISE))])
         seconds += time.perf_counter() - started
     shares = {str(k): share(exact[:k], measured[:k], front) for k in steps(n)}
+    return {"seed": seed, "seconds_per_proposal": seconds / n, "share": shares}
+
+
+def moead(front: Front, seed: int, n: int) -> dict[str, Any]:
+    """One search of pymoo's MOEA/D, its population near 20."""
+    from pymoo.algorithms.moo.moead import MOEAD
+    from pymoo.core.problem import ElementwiseProblem
+    from pymoo.optimize import minimize
+    from pymoo.util.ref_dirs import get_reference_directions
+
+    m, noise, seen = len(front.reference), np.random.default_rng([seed, 7]), []
+
+    class Noisy(ElementwiseProblem):  # type: ignore[misc]
+        def _evaluate(self, genes: Array, out: dict[str, Array], *_: object, **__: object) -> None:
+            seen.append((-front.function(genes), NOISE * noise.normal(size=m)))
+            out["F"] = -sum(seen[-1])
+
+    directions = get_reference_directions("das-dennis", m, n_partitions={2: 19, 3: 5}[m])
+    algorithm = MOEAD(directions, n_neighbors=min(15, len(directions) // 2), prob_neighbor_mating=0.7)
+    started = time.perf_counter()
+    minimize(Noisy(n_var=DIM, n_obj=m, xl=0.0, xu=1.0), algorithm, ("n_eval", n), seed=seed, verbose=False)
+    seconds, exact, errors = (
+        time.perf_counter() - started,
+        *(np.array(column[:n]) for column in zip(*seen, strict=True)),
+    )
+    shares = {str(k): share(exact[:k], (exact + errors)[:k], front) for k in steps(n)}
     return {"seed": seed, "seconds_per_proposal": seconds / n, "share": shares}
 
 
@@ -182,7 +214,8 @@ def main() -> None:
     """Search, write the figures, print the table."""
     options = arguments()
     seeds, n = (1, 20) if options.quick else (options.seeds, options.evaluations)
-    names = options.only or (["random", "nsga2"] if options.quick else [*CONTESTANTS])
+    here = [name for name in CONTESTANTS if name != "pymoo MOEA/D" or find_spec("pymoo")]
+    names = options.only or (["random", "nsga2"] if options.quick else here)
     known = options.json.read_text() if options.only and options.json and options.json.exists() else '{"runs": {}}'
     results: dict[str, dict[str, list[dict[str, Any]]]] = {p: {**json.loads(known)["runs"].get(p, {})} for p in FRONTS}
     for name in names:
