@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from drawing import write_png
 from report import write_result
 
 Runs = dict[str, list[dict[str, Any]]]
@@ -38,7 +36,6 @@ COLORS = {
     "cma_es_identity": "#bcbd22",
     "brute_force": "#7f7f7f",
 }
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def values_at(rows: list[dict[str, Any]], passes: int, key: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -112,24 +109,6 @@ def add_curve(drawn: go.Figure, name: str, rows: list[dict[str, Any]], color: st
         x, y = [*passes, *passes[::-1]], np.concatenate([mean + error, (mean - error)[::-1]])
         band = {"fill": "toself", "fillcolor": color, "opacity": 0.12, "line": {"width": 0}, "hoverinfo": "skip"}
         drawn.add_scatter(x=x, y=y, showlegend=False, mode="lines", legendgroup=name, **band)
-
-
-def write_png(drawn: go.Figure, path: Path) -> None:
-    """Let Chromium draw it; plotly's own way needs one more package.
-
-    Raises:
-        SystemExit: If there is no Chromium.
-    """
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        raise SystemExit(f"Expected one of {', '.join(BROWSERS)} to draw {path}; install it or leave out --plot.")
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "page.html"
-        drawn.write_html(page, include_plotlyjs=True, config={"staticPlot": True})
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1120,720"]
-        waits = ["--virtual-time-budget=10000", f"--user-data-dir={folder}/profile"]
-        shot = [f"--screenshot={path.resolve()}", page.as_uri()]
-        subprocess.run([browser, *options, *waits, *shot], check=True, capture_output=True, timeout=120)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from natural_niches_compare import write_png
+from drawing import write_png
 from numpy.typing import NDArray
 from report import parser, write_result
 

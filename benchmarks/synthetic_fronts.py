@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from natural_niches_compare import write_png
+from drawing import write_png
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 from report import parser, write_result
