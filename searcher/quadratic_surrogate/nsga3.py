@@ -171,12 +171,12 @@ def _fill(
     number = {j: int(counts[j]) for j in waiting}
     while len(chosen) < n:
         fewest = min(number.values())
-        open_niches = [j for j, count in number.items() if count == fewest]
-        j = open_niches[int(rng.integers(len(open_niches)))]
-        # the nearest member of an empty niche, any of one that has a member already
-        place = 0 if number[j] == 0 else int(rng.integers(len(waiting[j])))
-        chosen.append(waiting[j].pop(place))
-        number[j] += 1
-        if not waiting[j]:
-            del waiting[j], number[j]
+        emptiest = [j for j, count in number.items() if count == fewest]  # each of these before any other
+        for j in rng.permutation(emptiest).tolist()[: n - len(chosen)]:
+            # the nearest member of an empty niche, any of one that has a member already
+            place = 0 if fewest == 0 else int(rng.integers(len(waiting[j])))
+            chosen.append(waiting[j].pop(place))
+            number[j] += 1
+            if not waiting[j]:
+                del waiting[j], number[j]
     return chosen

@@ -62,11 +62,11 @@ class Surrogate:
     def stderr(self, points: Floats) -> Floats:
         """Standard errors of the predictions, shape ``(k,)``, if the objective is quadratic."""
         spread = np.sqrt(self.variance) * self.fit.spread(points)
-        return spread * slope(self.fit.predict(points), self.link)
+        return np.asarray(spread * slope(self.fit.predict(points), self.link), dtype=np.float64)
 
     def noise(self, points: Floats) -> Floats:
         """Standard deviation of a new measurement whose standard error is unknown, shape ``(k,)``."""
-        return np.sqrt(self.variance) * slope(self.fit.predict(points), self.link)
+        return np.asarray(np.sqrt(self.variance) * slope(self.fit.predict(points), self.link), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -121,7 +121,7 @@ class Map(Strategy):
     def _filling(self, k: int, dim: int) -> NDArray[np.float64]:
         from searcher.gaussian_process.sobol import sobol_points
 
-        return sobol_points(dim, 1, self._seed, skip=k)[0]
+        return np.asarray(sobol_points(dim, 1, self._seed, skip=k)[0], dtype=np.float64)
 
     def _check(self, trial: Trial) -> None:
         """Refuse a link that an objective's values cannot have."""
