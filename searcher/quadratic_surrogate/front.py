@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 from searcher.quadratic_surrogate.box import Box
 from searcher.quadratic_surrogate.nsga3 import Effort, nsga3
 from searcher.quadratic_surrogate.quadratic import QuadraticFit
+from searcher.quadratic_surrogate.reference_directions import reference_directions
 from searcher.quadratic_surrogate.surrogates import Surrogates
 
 Floats = NDArray[np.float64]
 
 SWEEPS = 60  # of coordinate ascent
+CONVERGED = 1e-10
 STARTS = 24
+SUPPORTED = 50  # points of the first generation that are maxima of weighted sums
 
 
 def maximum(fit: QuadraticFit, box: Box, starts: Floats) -> Floats:
     """The best of the local maxima that coordinate ascent reaches from some starts in a box, shape ``(dim,)``.
-
-    Along one gene a quadratic has its maximum in the box at the vertex of the parabola or at an end, so that every step
-    is exact; a concave quadratic has one local maximum.
 
     Args:
         fit: What is maximised.
@@ -28,17 +28,55 @@ def maximum(fit: QuadraticFit, box: Box, starts: Floats) -> Floats:
         starts: Shape ``(k, dim)``, k >= 1.
     """
     _, b, a = fit.expansion()
+    points = ascended(np.tile(b, (len(starts), 1)), np.tile(a, (len(starts), 1, 1)), box, starts)
+    values = points @ b + 0.5 * np.einsum("ki,ij,kj->k", points, a, points)
+    return np.asarray(points[np.argmax(values)], dtype=np.float64)
+
+
+def supported(surrogates: Surrogates, box: Box, starts: Floats, directions: Floats) -> Floats:
+    """Local maxima of weighted sums of the objectives on the scales of their links, shape ``(k, dim)``.
+
+    Where all quadratics are concave these are the front itself.
+
+    Args:
+        surrogates: One per objective.
+        box: Bounds.
+        starts: One per direction, shape ``(k, dim)``.
+        directions: Weights, shape ``(k, m)``, in units of each objective's range over the starts.
+    """
+    _, slopes, curvatures = zip(*(surrogate.fit.expansion() for surrogate in surrogates.each), strict=True)
+    width = np.array([np.ptp(surrogate.fit.predict(starts)) for surrogate in surrogates.each])
+    weights = directions / np.where(width > 0, width, 1.0)
+    return ascended(weights @ np.array(slopes), np.tensordot(weights, np.array(curvatures), axes=1), box, starts)
+
+
+def ascended(b: Floats, a: Floats, box: Box, starts: Floats) -> Floats:
+    """Local maxima of ``b c + c A c / 2`` in a box by coordinate ascent, a quadratic for each start.
+
+    Along one gene a quadratic has its maximum in the box at the vertex of the parabola or at an end, so that every step
+    is exact; a concave quadratic has one local maximum.
+
+    Args:
+        b: Shape ``(k, dim)``.
+        a: Symmetric, shape ``(k, dim, dim)``.
+        box: Bounds.
+        starts: Shape ``(k, dim)``.
+
+    Returns:
+        Shape ``(k, dim)``.
+    """
     points = np.clip(starts, box.low, box.high)
     for _ in range(SWEEPS):
         before = points.copy()
         for i in range(box.dim):
-            rest = b[i] + points @ a[:, i] - points[:, i] * a[i, i]  # slope where the gene is 0
-            vertex = -rest / a[i, i] if a[i, i] < 0 else np.where(rest + a[i, i] * box.centre[i] > 0, np.inf, -np.inf)
-            points[:, i] = np.clip(vertex, box.low[i], box.high[i])
-        if np.abs(points - before).max() < 1e-12:
+            bend = a[:, i, i]
+            rest = b[:, i] + np.einsum("kj,kj->k", points, a[:, i]) - points[:, i] * bend  # slope where the gene is 0
+            end = np.where(rest + bend * box.centre[i] > 0, box.high[i], box.low[i])
+            vertex = -rest / np.where(bend < 0, bend, -1.0)
+            points[:, i] = np.clip(np.where(bend < 0, vertex, end), box.low[i], box.high[i])
+        if np.abs(points - before).max() < CONVERGED:
             break
-    values = points @ b + 0.5 * np.einsum("ki,ij,kj->k", points, a, points)
-    return np.asarray(points[np.argmax(values)], dtype=np.float64)
+    return np.asarray(points, dtype=np.float64)
 
 
 def predicted_front(
@@ -46,7 +84,8 @@ def predicted_front(
 ) -> tuple[Floats, Floats]:
     """Points of the predicted front and their predicted fitness, shapes ``(k, dim)`` and ``(k, m)``.
 
-    One objective has its maximum. Several have a population by NSGA-III, started from the maxima of each.
+    One objective has its maximum. Several have a population by NSGA-III, started from the maxima of each and of
+    weighted sums of them, which it completes where the front is not convex.
 
     Args:
         surrogates: One per objective.
@@ -59,7 +98,9 @@ def predicted_front(
     maxima = np.array([maximum(surrogate.fit, box, starts) for surrogate in surrogates.each])
     if len(maxima) == 1:
         return maxima, surrogates.predict(maxima)
-    return nsga3(surrogates.predict, len(maxima), box, np.concatenate([maxima, start]), rng, effort or Effort())
+    directions = reference_directions(len(maxima), SUPPORTED)
+    sums = supported(surrogates, box, np.resize(starts, (len(directions), box.dim)), directions)
+    return nsga3(surrogates.predict, len(maxima), box, np.concatenate([maxima, sums, start]), rng, effort or Effort())
 
 
 def thinned(fitness: Floats, n: int, beside: Floats) -> NDArray[np.intp]:
