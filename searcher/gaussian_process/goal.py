@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Scalarize: TypeAlias = Literal["front", "sum", "worst"]
+Reference: TypeAlias = Literal["front", "worst"]
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,12 @@ class Goal:
         weights: One per objective, 0 or more; those of weight 0 do not count for ``worst``. Not used by ``front``.
         mean_share: See ``worst``.
         at_least: One ``(objective, bound)`` pair per outcome constraint ``fitness[objective] >= bound``.
+        reference: What bounds the hypervolume: a little below the worst values of the ``front``, or the ``worst`` values of
+            all that was evaluated, which are 0 where objectives are scaled to [0, 1].
     """
 
     scalarize: Scalarize
     weights: tuple[float, ...]
     mean_share: float = 0.0
     at_least: tuple[tuple[int, float], ...] = ()
+    reference: Reference = "front"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searcher.multi_objective.dominance import non_dominated
+from searcher.multi_objective.knee import knee
 from searcher.quadratic_surrogate.angular_bins import adaptive_points
 from searcher.quadratic_surrogate.box import Box
 from searcher.quadratic_surrogate.front import predicted_front, thinned
@@ -215,16 +216,26 @@ class AmortizedFront:
         return False
 
     def _shrunk(self) -> Box:
-        """Every face half of its way to the best measured points."""
+        """Every face half of its way to the knee of the measured front.
+
+        Not to the whole front: its ends are the single models, in corners of the box, and between them lies what was
+        predicted wrongly.
+        """
         self.n_shrunk += 1
-        return self.box.towards(self._best(), SHRINK, LEAST_SIDE * self.limits.side)
+        measured = self._reliable()
+        compromise = measured.points[[knee(measured.fitness)]]
+        return self.box.towards(compromise, SHRINK, LEAST_SIDE * self.limits.side)
 
     def _best(self) -> Floats:
-        """Non-dominated measured points in the limits, or all if there are none; shape ``(k, dim)``, k >= 1."""
+        """Non-dominated measured points, shape ``(k, dim)``, k >= 1."""
+        measured = self._reliable()
+        return measured.points[non_dominated(measured.fitness)]
+
+    def _reliable(self) -> Measured:
+        """What was measured in full within the limits, or all if there is nothing of the kind."""
         measured = self.measured()
         whole = np.array(self._is_whole) & self.limits.contains(measured.points)
-        measured = measured.rows(whole) if whole.any() else measured
-        return measured.points[non_dominated(measured.fitness)]
+        return measured.rows(whole) if whole.any() else measured
 
     def _gaps(self, points: Floats) -> Floats:
         """Distance to the nearest known or pending point in sides of the box, shape ``(n,)``."""

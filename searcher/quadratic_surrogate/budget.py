@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from searcher.quadratic_surrogate.quadratic import Terms, n_unknowns
 
 OVERSAMPLING = 2  # evaluated points per unknown, as in the code of MAP
-SHARE = 0.75  # of the budget that may be spent before the first front is predicted
+FIRST = 1 / 3  # of the budget that is spent before the first front is predicted, if that determines the quadratics
+MOST = 0.75  # that may be spent on it
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,25 @@ class Need:
 def need(dim: int, budget: int | None, terms: Terms | None = None) -> Need:
     """What to fit with a budget, by rule.
 
-    Twice as many points as unknowns; if that is more than three quarters of the budget, three quarters of it, as long
-    as there are as many as unknowns; else quadratics without products of two genes by the same rule; else
-    these too, although the budget ends before they can be fitted.
+    Twice as many points as unknowns, but no more than a third of the budget: what is measured of predicted fronts tells
+    more than further even points (docs/map.md). If a third holds fewer than the unknowns of full quadratics,
+    quadratics without products of two genes, with as many points as unknowns at least; these even if the budget
+    ends before they can be fitted.
 
     Args:
         dim: Number of genes.
         budget: Evaluations, baselines included; None: no limit.
         terms: What must be fitted; None: to be chosen.
     """
-    kinds: tuple[Terms, ...] = ("full", "separable") if terms is None else (terms,)
-    for kind in kinds:
-        unknowns = n_unknowns(dim, kind)
-        wanted = OVERSAMPLING * unknowns
-        room = wanted if budget is None else int(SHARE * budget)
-        if room >= unknowns:
-            few = f"instead of {wanted}, because the budget is {budget}" if room < wanted else ""
-            cut = f"without products, because full ones have {n_unknowns(dim, 'full')} unknowns and the budget is {budget}"
-            return Need(kind, unknowns, min(wanted, room), few if kind == kinds[0] else cut)
-    return Need(kind, unknowns, wanted, f"more than the budget of {budget} can hold: points are only spread evenly")
+    full = n_unknowns(dim, "full")
+    first = OVERSAMPLING * full if budget is None else int(FIRST * budget)
+    kind = terms or ("full" if full <= first else "separable")
+    unknowns = n_unknowns(dim, kind)
+    wanted = OVERSAMPLING * unknowns
+    if budget is not None and unknowns > MOST * budget:
+        return Need(kind, unknowns, wanted, f"more than the budget of {budget} can hold: points are only spread evenly")
+    points = wanted if budget is None else min(wanted, max(unknowns, int(FIRST * budget)))
+    reason = f"instead of {wanted}, because the budget is {budget}" if points < wanted else ""
+    if kind == "separable" and terms is None:
+        reason = f"without products, because full ones have {full} unknowns and the budget is {budget}"
+    return Need(kind, unknowns, points, reason)

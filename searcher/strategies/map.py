@@ -33,20 +33,20 @@ class Map(Strategy):
     """Amortized Pareto fronts (MAP): quadratics fitted to a few merges predict the whole front.
 
     For about 2 to 12 genes and any number of objectives. A quadratic of N genes has (N + 1)(N + 2) / 2 unknowns; twice
-    as many points are evaluated first, the baselines inside the box among them. Then the predicted front is measured a
+    as many points are evaluated first if the budget is large, the baselines inside the box among them. Then the predicted front is measured a
     few points at a time, compared and the quadratics are fitted again. If more than a quarter of the measurements are
-    more than two standard errors from their prediction, every face of the box moves half of its way to the best
-    measured merges.
+    more than two standard errors from their prediction, every face of the box moves half of its way to the knee of
+    what was measured; where they are right at a face, the box grows again.
 
     Args:
         variant: ``plain``: points spread evenly; ``bayesian``: only as many as there are unknowns, then more where the
             surrogates err or are unsure (2 to 6 genes); ``nested``: two models at a time, for one gene and one
-            objective per model; ``auto``: plain, or nested where the budget cannot hold the points of plain.
+            objective per model; ``auto``: plain, or nested where the budget is too small for full quadratics.
         box: Lowest and highest gene that is sampled; no merge outside is proposed.
-        points: Scored points in the box before the first prediction; by default twice the unknowns, at most three
-            quarters of the budget.
+        points: Scored points in the box before the first prediction; by default twice the unknowns, but at most a third
+            of the budget if that determines the quadratics.
         terms: ``full`` quadratics, ``separable`` ones without products of two genes (2 N + 1 unknowns), or by default
-            full ones unless three quarters of the budget hold fewer points than their unknowns.
+            full ones unless a third of the budget holds fewer points than their unknowns.
         verify: Points of the predicted front that are measured before the next fit.
         link: Scale on which objectives are quadratic: ``none``, ``sigmoid`` for accuracies, ``softplus`` for losses that
             are minimised; for all objectives, or by objective name.
@@ -61,7 +61,7 @@ class Map(Strategy):
         box: tuple[float, float] = (0.0, 1.0),
         points: int | None = None,
         terms: Literal["auto", "full", "separable"] = "auto",
-        verify: int = 10,
+        verify: int = 5,
         link: Link | Mapping[str, Link] = "none",
         weights: tuple[float, ...] | None = None,
     ) -> None:
@@ -72,7 +72,7 @@ class Map(Strategy):
         self._rng = problem.rng()
         self._seed = int(self._rng.integers(2**31))
         if not verify >= 1:
-            raise _refused(f"Expected 1 or more points of a front, but got {verify}.", "verify", "Write 10.")
+            raise _refused(f"Expected 1 or more points of a front, but got {verify}.", "verify", "Write 5.")
         limits = _box(problem, box)
         plan = Plan(self._need.terms, self._need.points, verify, self._links, self._variant == "bayesian")
         self._pending: PendingProposals[int] = PendingProposals()
@@ -185,7 +185,7 @@ def _variant(problem: Problem, variant: object, found: Need) -> Variant:
     nested = n_nested(n)
     can_nest = is_square and (n == 2 or problem.budget is None or nested <= problem.budget)
     if variant == "auto":
-        return "nested" if can_nest and n > 2 and found.reason else "plain"
+        return "nested" if can_nest and n > 2 and found.terms != "full" else "plain"
     if variant == "bayesian" and not 2 <= n <= MAX_GENES:
         raise _refused(
             f"Expected 2 to {MAX_GENES} genes for bins of directions, but there are {n}.",

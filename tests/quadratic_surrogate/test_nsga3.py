@@ -112,7 +112,7 @@ def test_the_plane_of_three_objectives_is_covered() -> None:
 
     def dtlz1(points: Floats) -> Floats:
         x, y, g = points[:, 0], points[:, 1], 1 + ((points[:, 2:] - 0.5) ** 2).sum(axis=1)
-        return -0.5 * g[:, None] * np.stack([x * y, x * (1 - y), 1 - x], axis=1)
+        return np.asarray(-0.5 * g[:, None] * np.stack([x * y, x * (1 - y), 1 - x], axis=1))
 
     _, fitness = nsga3(
         dtlz1, 3, Box.of(0.0, 1.0, 4), np.zeros((0, 4)), np.random.default_rng(0), Effort(generations=150)

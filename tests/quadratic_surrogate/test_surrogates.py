@@ -33,7 +33,7 @@ def test_weights_follow_the_standard_errors() -> None:
 def test_predictions_of_right_surrogates_are_beyond_two_standard_errors_once_in_twenty() -> None:
     rng, n_beyond = np.random.default_rng(1), []
     for _ in range(60):
-        data, truth = noisy(rng, 40)
+        data, _ = noisy(rng, 40)
         fitted = fit_surrogates(data.rows(np.arange(20)), BOX, ("none",), "full")
         rest = data.rows(np.arange(20, 40))
         apart = np.hypot(fitted.stderr(rest.points), rest.stderr)

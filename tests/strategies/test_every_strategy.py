@@ -21,7 +21,7 @@ Function = Callable[[Genome], Fitness | None]
 NAMES = [*STRATEGIES.names(), "optuna:RandomSampler", "optuna:TPESampler"]
 NEEDS_PACKAGE = {"optuna:CmaEsSampler": "cmaes"}
 SINGLE_ONLY = {"optuna:CmaEsSampler"}
-SLOW = ["bayes_opt", "optuna:GPSampler"]
+SLOW = ["bayes_opt", "bomf", "optuna:GPSampler"]
 SETTINGS: dict[str, dict[str, object]] = {
     "cma_es": {"population": 6},
     "nsga2": {"population": 6},
