@@ -65,13 +65,13 @@ def ascended(b: Floats, a: Floats, box: Box, starts: Floats) -> Floats:
     Returns:
         Shape ``(k, dim)``.
     """
-    points = np.clip(starts, box.low, box.high)
+    points, centre = np.clip(starts, box.low, box.high), box.centre
     for _ in range(SWEEPS):
         before = points.copy()
         for i in range(box.dim):
             bend = a[:, i, i]
             rest = b[:, i] + np.einsum("kj,kj->k", points, a[:, i]) - points[:, i] * bend  # slope where the gene is 0
-            end = np.where(rest + bend * box.centre[i] > 0, box.high[i], box.low[i])
+            end = np.where(rest + bend * centre[i] > 0, box.high[i], box.low[i])
             vertex = -rest / np.where(bend < 0, bend, -1.0)
             points[:, i] = np.clip(np.where(bend < 0, vertex, end), box.low[i], box.high[i])
         if np.abs(points - before).max() < CONVERGED:

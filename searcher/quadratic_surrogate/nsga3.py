@@ -38,7 +38,7 @@ class Effort:
     """
 
     population: int = 100
-    generations: int = 80
+    generations: int = 40
     crossover: float = 0.9
 
 
@@ -143,11 +143,13 @@ def normalised(costs: Floats, is_front: NDArray[np.bool_]) -> Floats:
     weights = np.where(np.eye(m) > 0, 1.0, TINY)
     extremes = front[np.argmin((front[None] / unit / weights[:, None]).max(axis=2), axis=1)]
     intercepts = worst
-    if np.linalg.matrix_rank(extremes / unit) == m:
+    try:
         plane = np.linalg.solve(extremes / unit, np.ones(m))
-        if (plane > TINY).all():
-            found = unit / plane
-            intercepts = np.where(found > 2 * unit, worst, found)
+    except np.linalg.LinAlgError:  # two objectives share their extreme point
+        plane = np.zeros(m)
+    if (plane > TINY).all():
+        found = unit / plane
+        intercepts = np.where(found > 2 * unit, worst, found)
     return np.asarray(moved / np.where(intercepts > 0, intercepts, 1.0), dtype=np.float64)
 
 

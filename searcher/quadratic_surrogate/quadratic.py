@@ -16,7 +16,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Terms: TypeAlias = Literal["full", "separable"]
 """``full``: 1, c_i and c_i c_j; ``separable``: without the products of two genes."""
 
-RIDGES = (0.0, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of weights with mean 1 and genes from -1 to 1 in the box
+RIDGES = (0.0, 1e-4, 1e-2, 1e-1, 1.0)  # of weights with mean 1 and genes from -1 to 1 in the box
 CERTAIN = 1e-9  # 1 - leverage below which a point decides its own prediction
 
 
@@ -116,23 +116,8 @@ def fit_quadratic(
     Raises:
         ValueError: If the points do not determine the quadratic (fewer than its unknowns, or not in general position).
     """
-    rows = features(box.scaled(points), terms)
-    n, p = rows.shape
-    if n < p or np.linalg.matrix_rank(rows) < p:
-        raise ValueError(f"Expected {p} or more points in general position, as many as unknowns, but got {n}.")
-    weights = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
-    roots = np.sqrt(weights)
-    penalty = np.sqrt(ridge) * np.eye(p)[1:]
-    q, r = np.linalg.qr(np.concatenate([roots[:, None] * rows, penalty]))
-    top = q[:n]
-    coefficients = np.linalg.solve(r, top.T @ (roots * values))
-    leverage = (top**2).sum(axis=1)
-    residuals = values - rows @ coefficients
-    is_free = 1 - leverage > CERTAIN
-    loo = np.where(is_free, residuals / np.where(is_free, 1 - leverage, 1.0), np.nan)
-    freedom = n - leverage.sum()
-    noise = float(weights @ residuals**2 / freedom) if freedom > CERTAIN * n else np.nan
-    return QuadraticFit(box, terms, coefficients, r, loo, weights, noise, _r2(values, loo, weights))
+    rows = _checked(points, box, terms)
+    return _solved(rows, values, box, np.ones(len(rows)) if weights is None else weights, ridge, terms)
 
 
 def best_fit(
@@ -149,9 +134,37 @@ def best_fit(
     Raises:
         ValueError: As :func:`fit_quadratic`.
     """
-    fits = [fit_quadratic(points, values, box=box, weights=weights, ridge=ridge, terms=terms) for ridge in ridges]
+    rows = _checked(points, box, terms)
+    weights = np.ones(len(rows)) if weights is None else weights
+    fits = [_solved(rows, values, box, weights, ridge, terms) for ridge in ridges]
     errors = [float(fit.weights @ fit.loo**2) for fit in fits]  # nan where a point decides its own prediction
     return fits[int(np.argmin(np.where(np.isfinite(errors), errors, np.inf)))]
+
+
+def _checked(points: Floats, box: Box, terms: Terms) -> Floats:
+    """The scaled monomials, shape ``(n, p)``, if they have rank p."""
+    rows = features(box.scaled(points), terms)
+    n, p = rows.shape
+    if n < p or np.linalg.matrix_rank(rows) < p:
+        raise ValueError(f"Expected {p} or more points in general position, as many as unknowns, but got {n}.")
+    return rows
+
+
+def _solved(rows: Floats, values: Floats, box: Box, weights: Floats, ridge: float, terms: Terms) -> QuadraticFit:
+    """The ridge fit to monomials of shape ``(n, p)`` by a QR decomposition of the rows and the penalty below them."""
+    n, p = rows.shape
+    roots = np.sqrt(weights)
+    penalty = np.sqrt(ridge) * np.eye(p)[1:]
+    q, r = np.linalg.qr(np.concatenate([roots[:, None] * rows, penalty]))
+    top = q[:n]
+    coefficients = np.linalg.solve(r, top.T @ (roots * values))
+    leverage = (top**2).sum(axis=1)
+    residuals = values - rows @ coefficients
+    is_free = 1 - leverage > CERTAIN
+    loo = np.where(is_free, residuals / np.where(is_free, 1 - leverage, 1.0), np.nan)
+    freedom = n - leverage.sum()
+    noise = float(weights @ residuals**2 / freedom) if freedom > CERTAIN * n else np.nan
+    return QuadraticFit(box, terms, coefficients, r, loo, weights, noise, _r2(values, loo, weights))
 
 
 def _r2(values: Floats, loo: Floats, weights: Floats) -> float:
