@@ -1,6 +1,6 @@
 """BOMF: Bayesian optimisation of the fusion of checkpoints of one fine-tuning run.
 
-Reference: Jang, Kim and others 2024, "Model fusion through Bayesian optimization in language model fine-tuning"
+Reference: Jang et al. 2024, "Model fusion through Bayesian optimization in language model fine-tuning"
 (NeurIPS 2024), the second stage, and the authors' code.
 """
 

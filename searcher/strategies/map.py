@@ -1,6 +1,7 @@
 """MAP: amortized Pareto fronts by quadratic surrogates.
 
-Reference: Li, Gao, Zhang, Wang, Lyu, Chen, Xie, Luo, Gao and others 2025, arXiv 2406.07529, and the authors' code.
+Reference: Li et al. 2025, "MAP: low-compute model merging with amortized Pareto fronts via quadratic approximation"
+(ICLR 2025, arXiv 2406.07529), and the authors' code.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from searcher.recipe import Recipe
 from searcher.spaces.base import Space, SpaceContext
 from searcher.spaces.model_wise import ModelWise
 from searcher.strategies.base import Problem
+from searcher.strategies.bayes_opt import BayesOpt
 from searcher.strategies.bomf import Bomf
 from tests.toy import LAYOUT
 
@@ -149,3 +150,5 @@ def test_bad_settings_are_refused() -> None:
     assert len(str(caught.value).splitlines()) == 3
     with pytest.raises(ConfigError, match="1 or more Sobol"):
         Bomf(problem(), initial=0)
+    with pytest.raises(ConfigError, match="Unknown reference"):
+        BayesOpt(problem(), reference="best")  # type: ignore[arg-type]
