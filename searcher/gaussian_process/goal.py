@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Scalarize: TypeAlias = Literal["front", "sum", "worst"]
+Reference: TypeAlias = Literal["front", "worst"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Goal:
         mean_share: See ``worst``.
         at_least: One ``(objective, bound)`` pair per outcome constraint ``fitness[objective] >= bound``.
         reference: What ``worst`` subtracts from the fitness before it is weighted, one per objective; empty: nothing.
+        bounded_by: What bounds the hypervolume: a little below the worst values of the ``front``, or the ``worst`` values of
+            all that was evaluated, which are 0 where objectives are scaled to [0, 1].
     """
 
     scalarize: Scalarize
@@ -26,3 +29,4 @@ class Goal:
     mean_share: float = 0.0
     at_least: tuple[tuple[int, float], ...] = ()
     reference: tuple[float, ...] = ()
+    bounded_by: Reference = "front"

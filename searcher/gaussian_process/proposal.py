@@ -115,7 +115,9 @@ def acquisition(posterior: Posterior, goal: Goal, known: Known, seed: int) -> Ac
     if value is not None:
         promise = improvement(samples, value, bounds)
     else:
-        reference = reference_point(posterior.mean(posterior.genomes).mT.numpy(), _best(posterior, None).numpy())
+        means = posterior.mean(posterior.genomes).mT.numpy()
+        is_worst = goal.bounded_by == "worst"
+        reference = means.min(axis=0) if is_worst else reference_point(means, _best(posterior, None).numpy())
         promise = hypervolume_improvement(samples, torch.tensor(reference), bounds)
     survives = survival(posterior.genomes, torch.tensor(known.failed, dtype=torch.float64))
     return lambda genomes: promise(genomes) + survives(genomes)

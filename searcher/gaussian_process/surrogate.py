@@ -50,6 +50,12 @@ class Surrogates:
         return self._latest
 
 
+def mean_fitness(posterior: Posterior, genomes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Posterior means of the fitness in its own units, shape ``(p, m)``, at genomes of shape ``(p, dim)``."""
+    with isolated(0), torch.no_grad():
+        return posterior.fitness(genomes)[0]
+
+
 def n_fitted(n: int) -> int:
     """To how many of ``n`` observations the hyperparameters are fitted."""
     k = 1

@@ -62,6 +62,8 @@ class BayesOpt(Strategy):
             objective that is minimised has an ``at_most``.
         trust_region: Whether to search a box around the best genome, or around members of the front in turn, that
             grows with success and shrinks without; ``auto`` does so beyond 20 genes.
+        bounded_by: What bounds the hypervolume: ``front``, a tenth of the front's range below its worst values;
+            ``worst``, the worst values of all that was evaluated.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class BayesOpt(Strategy):
         initial: int | None = None,
         constraints: Mapping[str, Mapping[str, float]] | None = None,
         trust_region: Literal["auto", "always", "never"] = "auto",
+        bounded_by: Literal["front", "worst"] = "front",
     ) -> None:
         self._problem, self._initial = problem, initial
         self._scalar = _scalarization(problem, scalarize, weights, reference_point)
@@ -87,6 +90,11 @@ class BayesOpt(Strategy):
                 where="strategy.initial",
                 fix="Leave it out for a choice by dimension and budget.",
             )
+        if bounded_by not in ("front", "worst"):
+            raise ConfigError(
+                f"Unknown bounded_by {bounded_by!r}.", where="strategy.bounded_by", fix="Use front or worst."
+            )
+        self._bounded_by: Literal["front", "worst"] = bounded_by
         self._region = _trust_region(trust_region, problem.dim)
         self._seed = int(problem.rng().integers(2**31))
         self._n_initial: int | None = None
@@ -128,6 +136,17 @@ class BayesOpt(Strategy):
         bounds = f", {len(self._at_least)} constraints" if self._at_least else ""
         region = "" if self._region is None else f", in a trust region of side {self._region.length:g}"
         return f"Bayesian optimisation in {self._problem.dim} dimensions: noisy {what}{bounds}{region}{start}"
+
+    def posterior_means(self, genomes: Sequence[Genome]) -> NDArray[np.float64] | None:
+        """What the Gaussian processes think of genomes, shape ``(len(genomes), m)``, in units of the fitness.
+
+        None before two genomes are scored.
+        """
+        from searcher.gaussian_process.surrogate import Surrogates, mean_fitness
+
+        if self._data.n_scored < MIN_SCORED or not len(genomes):
+            return None
+        return mean_fitness(Surrogates().of(self._data.observations()), self._data.rows(genomes))
 
     def _choose_initial(self) -> int:
         if self._initial is not None:
@@ -176,7 +195,7 @@ class BayesOpt(Strategy):
         if isinstance(self._scalar, Achievement):
             share = AUGMENTATION * sum(weight > 0 for weight in weights)  # of the mean instead of the sum
             return Goal(self._scalarize, weights, share, self._at_least, tuple(self._scalar.reference.tolist()))
-        return Goal(self._scalarize, weights, MEAN_SHARE, self._at_least)
+        return Goal(self._scalarize, weights, MEAN_SHARE, self._at_least, bounded_by=self._bounded_by)
 
 
 class _Data:
