@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from searcher.baselines import standard_baselines
+from searcher.niches.archive import NicheArchive
 from searcher.pool.layout import Layout, TensorEntry
 from searcher.recipe import Recipe
 from searcher.spaces.base import SearchedSetting, SpaceContext
@@ -299,3 +301,27 @@ def test_description_says_where_and_what() -> None:
     assert "base, a, b, c, all" in text
     without = replace(pool.context("task_arithmetic"), prefix_products=None)
     assert "linear interpolation" in NicheBoundary(without).describe()  # no inner products, no angle
+
+
+def test_an_archive_of_a_thousand_merges_of_seven_billion_parameters_takes_few_megabytes() -> None:
+    """Members are recipes: their number of segments counts, not that of weights."""
+    layout = layout_of([131_072_000, *[109_051_904] * 62, 131_072_000])
+    assert layout.n_parameters > 7e9 * 0.99
+    gram = np.eye(4) + 0.05  # per parameter; inner products grow evenly along the line
+    context = SpaceContext(
+        layout, MODELS, "base", "task_arithmetic", fixed={"lambda": 1.0}, prefix_products=lambda p: gram * float(p)
+    )
+    rng = np.random.default_rng(0)
+    tracemalloc.start()
+    space = NicheBoundary(context)
+    members = [space.decode(rng.random(len(space.names))) for _ in range(10)]
+    while len(members) < 1000:
+        first, second = rng.integers(len(members), size=2)
+        members.append(space.decode(rng.random(len(space.names)), (members[first], members[second])))
+    archive = NicheArchive(1000, 500)
+    for number in range(1000):
+        archive.add(number, (rng.random(500) < 0.5).astype(np.float64))
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert max(recipe.n_segments for recipe in members) > 10
+    assert used < 100 * 2**20
