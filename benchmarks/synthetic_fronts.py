@@ -4,7 +4,8 @@ python benchmarks/synthetic_fronts.py --seeds 10 --json benchmarks/results/synth
     --plot benchmarks/results/synthetic_fronts.png
 
 ZDT1 and ZDT2 (Zitzler, Deb, Thiele 2000; convex and concave front, two objectives, 8 genes) and DTLZ2 (Deb et al. 2002,
-spherical front, three objectives, 8 genes). Scores carry normal noise of 0.02 and say so as their standard error. After
+spherical front, three objectives, 8 genes), each with its front at a random place instead of at a corner or in the
+middle of the cube, where Sobol points or a start in the middle would find it by accident. Scores carry normal noise of 0.02 and say so as their standard error. After
 each number of evaluations: the hypervolume of the noise-free scores of the points on the measured front, as a share of
 the optimum, over the reference points below. Nothing is merged; this measures the strategies alone. Strategies that
 maximise one number get the plain sum, which has no interior optimum on a concave front.
@@ -65,30 +66,30 @@ class Front:
     """A problem to minimise.
 
     Args:
-        function: Genes of shape ``(dim,)`` to objectives of shape ``(m,)``.
+        function: Genes of shape ``(dim,)`` and the place of the front, shape ``(dim,)``, to objectives of shape ``(m,)``.
         reference: Bounds the hypervolume, shape ``(m,)``.
         optimum: Hypervolume of the whole front.
     """
 
-    function: Callable[[Array], Array]
+    function: Callable[[Array, Array], Array]
     reference: tuple[float, ...]
     optimum: float
 
 
-def zdt(front: Callable[[float], float]) -> Callable[[Array], Array]:
+def zdt(front: Callable[[float], float]) -> Callable[[Array, Array], Array]:
     """A problem of the ZDT family: the second objective on the front as a function of the first over g."""
 
-    def function(genes: Array) -> Array:
-        g = 1 + 9 * float(genes[1:].mean())
+    def function(genes: Array, place: Array) -> Array:
+        g = 1 + 9 * float(np.abs(genes - place)[1:].mean())
         return np.array([genes[0], g * front(float(genes[0]) / g)])
 
     return function
 
 
-def dtlz2(genes: Array) -> Array:
+def dtlz2(genes: Array, place: Array) -> Array:
     """Three objectives whose front is the unit sphere's octant."""
     a, b = genes[0] * pi / 2, genes[1] * pi / 2
-    radius = 1 + float(np.sum((genes[2:] - 0.5) ** 2))
+    radius = 1 + float(np.sum((genes - place)[2:] ** 2))
     return np.array([np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)]) * radius
 
 
@@ -109,12 +110,13 @@ def run_of(name: str, front: Front, seed: int, n: int) -> dict[str, Any]:
     strategy_name, settings = CONTESTANTS[name]
     given = {k: (1.0,) * m if v == "ones" else v for k, v in settings.items()}
     strategy, noise = make_strategy(strategy_name, problem, given), np.random.default_rng([seed, 7])
+    place = place_of(seed)
     exact, measured, seconds = np.empty((n, m)), np.empty((n, m)), 0.0
     for i in range(n):
         started = time.perf_counter()
         proposal = strategy.ask(1)[0]
         seconds += time.perf_counter() - started
-        exact[i] = -front.function(np.clip(proposal.genome, 0, 1))
+        exact[i] = -front.function(np.clip(proposal.genome, 0, 1), place)
         measured[i] = exact[i] + NOISE * noise.normal(size=m)
         started = time.perf_counter()
         strategy.tell([Trial(i, proposal.genome, proposal.parents, measured[i].copy(), np.full(m, NOISE))])
@@ -130,11 +132,11 @@ def moead(front: Front, seed: int, n: int) -> dict[str, Any]:
     from pymoo.optimize import minimize
     from pymoo.util.ref_dirs import get_reference_directions
 
-    m, noise, seen = len(front.reference), np.random.default_rng([seed, 7]), []
+    m, noise, place, seen = len(front.reference), np.random.default_rng([seed, 7]), place_of(seed), []
 
     class Noisy(ElementwiseProblem):  # type: ignore[misc]
         def _evaluate(self, genes: Array, out: dict[str, Array], *_: object, **__: object) -> None:
-            seen.append((-front.function(genes), NOISE * noise.normal(size=m)))
+            seen.append((-front.function(genes, place), NOISE * noise.normal(size=m)))
             out["F"] = -sum(seen[-1])
 
     directions = get_reference_directions("das-dennis", m, n_partitions={2: 19, 3: 5}[m])
@@ -147,6 +149,11 @@ def moead(front: Front, seed: int, n: int) -> dict[str, Any]:
     )
     shares = {str(k): share(exact[:k], (exact + errors)[:k], front) for k in steps(n)}
     return {"seed": seed, "seconds_per_proposal": seconds / n, "share": shares}
+
+
+def place_of(seed: int) -> Array:
+    """Where the front lies, shape ``(dim,)``."""
+    return np.random.default_rng([seed, 11]).uniform(0.1, 0.9, DIM)
 
 
 def share(exact: Array, measured: Array, front: Front) -> float:
