@@ -9,12 +9,14 @@ which all of them get. The hypervolume is that of the search scores over a commo
 quartiles over seeds at the end, the evaluations needed to reach the final median of `optuna NSGA-II`, seconds per
 evaluation. Contestants that maximise one number get the plain sum, or the worst objective where the name says so.
 
-Options: --evaluations N, --seeds N, --only NAME (again for more), --plot FILE.png (drawn by Chromium).
+Options: --evaluations N, --seeds N, --only NAME (again for more), --plot FILE.png (drawn by Chromium). With --only, other
+contestants' figures already in the file are kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -46,6 +48,9 @@ CONTESTANTS: dict[str, tuple[str, ...]] = {
     "cma_es, sum": (f"strategy={{name: cma_es, {SUM}}}",),
     "cma_es, worst": ("strategy={name: cma_es, scalarize: worst}",),
     "mergekit_evolve": (f"strategy={{name: mergekit_evolve, {SUM}}}", "space.range=[0.0, 1.0]"),
+    "mo_cma_es": ("strategy=mo_cma_es",),
+    "portfolio": ("strategy=portfolio",),
+    "map, one scalar per model": ("strategy=map", "space={name: model_wise, range: [0.0, 1.5]}"),
     "optuna TPE": ("strategy=optuna:TPESampler",),
     RIVAL: ("strategy={name: 'optuna:NSGAIISampler', population_size: 16}",),
     "bayes_opt": ("strategy=bayes_opt",),
@@ -54,7 +59,7 @@ CONTESTANTS: dict[str, tuple[str, ...]] = {
     "bayes_opt, one scalar per model": ("strategy=bayes_opt", "space={name: model_wise, range: [0.0, 1.5]}"),
 }
 COLOURS = ("#999999", "#d62728", "#ff9896", "#8c564b", "#2ca02c", "#1f77b4", "#aec7e8", "#ff7f0e", "#ffbb78", "#9467bd",
-           "#bcbd22", "#17becf", "#000000", "#e377c2", "#7f7f7f", "#c49c94")  # fmt: skip
+           "#bcbd22", "#17becf", "#000000", "#e377c2", "#7f7f7f", "#c49c94", "#dbdb8d", "#f7b6d2", "#98df8a")  # fmt: skip
 
 
 def run_of(name: str, seed: int, n: int, folder: Path) -> dict[str, Any]:
@@ -134,14 +139,23 @@ def searched(names: Sequence[str], seeds: int, n: int) -> dict[str, list[dict[st
     return runs
 
 
+def known(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """Contestants' figures that are in the file and are to stay there."""
+    if not (options.only and options.json and options.json.exists()):
+        return {}
+    found: dict[str, list[dict[str, Any]]] = json.loads(options.json.read_text())["runs"]
+    return found
+
+
 def main() -> None:
     """Search, write the figures, print the table."""
     options = arguments()
     seeds, n = (1, 24) if options.quick else (options.seeds, options.evaluations)
     names = options.only or (["random", RIVAL] if options.quick else [*CONTESTANTS])
-    runs = searched(names, seeds, n)
+    runs = {**known(options), **searched(names, seeds, n)}
     rows = summary(runs)
-    write_result(options.json, {"evaluations": n, "summary": rows, "runs": runs}, ["numpy", "torch", "optuna", "cma"])
+    packages = ["numpy", "torch", "optuna", "cma", "botorch"]
+    write_result(options.json, {"evaluations": n, "summary": rows, "runs": runs}, packages)
     for row in rows:
         print(
             f"{row['name']:32} {row['median']:.4f} ({row['quartiles'][0]:.4f} to {row['quartiles'][1]:.4f}), "
