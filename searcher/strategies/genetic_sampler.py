@@ -24,7 +24,7 @@ CROSSOVERS = {
 }
 MUTATIONS = {"uniform": "", "polynomial": "PolynomialMutation"}
 SMALLEST, LARGEST = 16, 50
-GENERATIONS = 8  # fewer are hardly more than random search, more leave a small population
+GENERATIONS = 20  # on noisy ZDT and DTLZ fronts and the digits pool 16 members beat 37 at 100 to 300 evaluations
 
 
 class GeneticSampler(Strategy):

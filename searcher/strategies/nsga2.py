@@ -14,7 +14,7 @@ class Nsga2(GeneticSampler):
     """NSGA-II (Optuna) for one or several objectives; the known merges belong to its first generation.
 
     Args:
-        population: Candidates per generation, at least 4; by default an eighth of the budget, from 16 to 50.
+        population: Candidates per generation, at least 4; by default a twentieth of the budget, from 16 to 50.
         crossover: How two parents (three for spx and undx) are combined.
         crossover_prob: Probability that a child has several parents, in [0, 1].
         swapping_prob: Probability of each gene to come from the second parent in a uniform crossover, in [0, 1].

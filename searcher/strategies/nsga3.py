@@ -18,7 +18,7 @@ class Nsga3(GeneticSampler):
     """NSGA-III (Optuna) for two objectives and more; the known merges belong to its first generation.
 
     Args:
-        population: Candidates per generation, at least 4; by default an eighth of the budget, from 16 to 50.
+        population: Candidates per generation, at least 4; by default a twentieth of the budget, from 16 to 50.
         divisions: Steps along each edge of the simplex of reference directions, at least 1; by default the most that
             give no more directions than the population has members (Deb and Jain, section IV.A).
         crossover: How two parents (three for spx and undx) are combined.

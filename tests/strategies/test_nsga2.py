@@ -16,7 +16,7 @@ def problem(budget: int | None = 200) -> Problem:
     return Problem(("a", "b", "c"), ("low", "high"), budget, 0)
 
 
-@pytest.mark.parametrize(("budget", "expected"), [(None, 50), (1, 16), (128, 16), (200, 25), (400, 50), (9999, 50)])
+@pytest.mark.parametrize(("budget", "expected"), [(None, 50), (1, 16), (320, 16), (400, 20), (1000, 50), (9999, 50)])
 def test_population_follows_the_budget(budget: int | None, expected: int) -> None:
     assert population_for(budget) == expected
     assert f"population {expected}," in Nsga2(problem(budget)).describe()
