@@ -19,7 +19,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +129,16 @@ def arguments() -> argparse.Namespace:
     return found.parse_args()
 
 
-def searched(names: Sequence[str], seeds: int, n: int) -> dict[str, list[dict[str, Any]]]:
-    """All runs, seed by seed, so that a noisy hour is shared by all."""
+def searched(
+    names: Sequence[str], seeds: int, n: int, save: Callable[[dict[str, list[dict[str, Any]]]], object]
+) -> dict[str, list[dict[str, Any]]]:
+    """All runs, seed by seed, so that a noisy hour is shared by all; saved after each seed."""
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(seeds):
             for i, name in enumerate(names):
                 runs[name].append(run_of(name, seed, n, Path(folder) / f"{seed}-{i}"))
+            save(runs)
     return runs
 
 
@@ -152,10 +155,16 @@ def main() -> None:
     options = arguments()
     seeds, n = (1, 24) if options.quick else (options.seeds, options.evaluations)
     names = options.only or (["random", RIVAL] if options.quick else [*CONTESTANTS])
-    runs = {**known(options), **searched(names, seeds, n)}
-    rows = summary(runs)
-    packages = ["numpy", "torch", "optuna", "cma", "botorch"]
-    write_result(options.json, {"evaluations": n, "summary": rows, "runs": runs}, packages)
+    others = known(options)
+
+    def save(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+        runs = {**others, **found}
+        figures = {"evaluations": n, "summary": summary(runs), "runs": runs}
+        write_result(options.json, figures, ["numpy", "torch", "optuna", "cma", "botorch"])
+        return figures
+
+    figures = save(searched(names, seeds, n, save))
+    runs, rows = figures["runs"], figures["summary"]
     for row in rows:
         print(
             f"{row['name']:32} {row['median']:.4f} ({row['quartiles'][0]:.4f} to {row['quartiles'][1]:.4f}), "
