@@ -98,7 +98,7 @@ class CoarseToFine(Strategy):
         if self._evaluations is not None and self._at < len(self._evaluations):
             return self._evaluations[self._at]
         wanted = max(PER_GENE * self._levels[self._at].dim, FEWEST)
-        return int(min(wanted, max(self._remaining() // 2, 1)))
+        return int(min(wanted, max(self._remaining() / 2, 1)))
 
     def _is_worth_refining(self) -> bool:
         if self._at + 1 == len(self._levels):

@@ -58,6 +58,13 @@ def test_numbers_of_evaluations_can_be_given() -> None:
     assert [n_free([g], MIDDLE) for g in found] == [0] * 7 + [1] * 3
 
 
+def test_without_a_budget_every_level_gets_what_it_wants() -> None:
+    found = run(CoarseToFine(problem(None), inner="random"), 40)
+    assert n_free(found[:10], COARSE) == 0
+    assert (n_free(found[10:22], COARSE), n_free(found[10:22], MIDDLE)) == (12, 0)
+    assert n_free(found[22:], MIDDLE) == 18
+
+
 def test_a_level_without_an_evaluation_per_gene_is_not_entered() -> None:
     found = run(CoarseToFine(problem(14), inner="random"), 30)
     assert n_free(found, MIDDLE) == 0
