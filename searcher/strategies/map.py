@@ -34,10 +34,10 @@ class Map(Strategy):
     """Amortized Pareto fronts (MAP): quadratics fitted to a few merges predict the whole front.
 
     For about 2 to 12 genes and any number of objectives. A quadratic of N genes has (N + 1)(N + 2) / 2 unknowns; twice
-    as many points are evaluated first if the budget is large, the baselines inside the box among them. Then the predicted front is measured a
-    few points at a time, compared and the quadratics are fitted again. If more than a quarter of the measurements are
-    more than two standard errors from their prediction, every face of the box moves half of its way to the knee of
-    what was measured; where they are right at a face, the box grows again.
+    as many points are evaluated first if the budget is large, the baselines inside the box among them. Then the
+    predicted front is measured a few points at a time, compared and the quadratics are fitted again. If more than a
+    quarter of the measurements are more than two standard errors from their prediction, every face of the box moves
+    half of its way to the knee of what was measured; where they are right at a face, the box grows again.
 
     Args:
         variant: ``plain``: points spread evenly; ``bayesian``: only as many as there are unknowns, then more where the
