@@ -25,7 +25,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> api.Run:
     """All 200 evaluations of configs/quickstart.yaml, with its export."""
 
     def optimize(folder: Path) -> None:
-        assert searcher.optimize("configs/quickstart.yaml", run=folder).folder == folder
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SEARCHER_CACHE", str(folder.parent / "cache of a new user"))
+            assert searcher.optimize("configs/quickstart.yaml", run=folder).folder == folder
 
     return searcher.open_run(made_once(tmp_path_factory, "quickstart", optimize))
 

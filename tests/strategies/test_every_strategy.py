@@ -23,7 +23,7 @@ NEEDS_PACKAGE = {"optuna:CmaEsSampler": "cmaes"}
 SINGLE_ONLY = {"optuna:CmaEsSampler"}
 SLOW = ["bayes_opt", "bomf", "optuna:GPSampler"]
 SLOW_BY_DEFAULT = ["coarse_to_fine"]  # with settings of their own they are quick
-HOLDS_OPTUNA = ["portfolio"]  # among its members by default
+HOLDS_OPTUNA = ["auto", "portfolio"]  # among its members by default
 SETTINGS: dict[str, dict[str, object]] = {
     "cma_es": {"population": 6},
     "coarse_to_fine": {"inner": {"name": "nsga2", "population": 6}},
@@ -43,7 +43,8 @@ every_strategy = pytest.mark.parametrize(("name", "n_objectives"), CASES)
 
 def problem(n_objectives: int, *, dim: int = 4, budget: int = 60, seed: int = 3) -> Problem:
     genes = tuple(f"gene {i}" for i in range(dim))
-    return Problem(genes, tuple(f"objective {i}" for i in range(n_objectives)), budget, seed)
+    objectives = tuple(f"objective {i}" for i in range(n_objectives))
+    return Problem(genes, objectives, budget, seed, work=1e6)  # cheap: auto would take Bayesian optimisation otherwise
 
 
 def make(name: str, of: Problem, settings: Mapping[str, object] | None = None) -> Strategy:
@@ -228,7 +229,7 @@ def test_constant_objective(name: str, n_objectives: int) -> None:
 @every_strategy
 def test_budget_of_one_and_unlimited(name: str, n_objectives: int) -> None:
     for budget in (1, None):
-        of = Problem(("gene",) * 1, ("objective",) * n_objectives, budget, 0)
+        of = Problem(("gene",) * 1, ("objective",) * n_objectives, budget, 0, work=1e6)
         strategy = make(name, of, {} if name in NAMES else None)
         genome = strategy.ask(1)[0].genome
         strategy.tell([Trial(0, genome, (), np.zeros(n_objectives))])
