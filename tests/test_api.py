@@ -96,6 +96,7 @@ def test_a_run_can_be_resumed_from_python(tmp_path: Path) -> None:
     before = decided(made.folder)
     events: list[str] = []
     more = api.resume(tmp_path / "run", 2, listeners=[lambda event, _: events.append(event)])
+    events = [event for event in events if event != "cache"]  # whether earlier runs knew the scores is no matter
     assert more.history.n_searched == 5
     assert [x for x in decided(more.folder) if x in before] == before
     assert events[:2] == ["loading", "start"]
