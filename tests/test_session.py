@@ -44,7 +44,7 @@ def read(folder: Path) -> tuple[list[tuple[Any, ...]], Any]:
     [
         (12, ()),
         (8, ("strategy=natural_niches", "racing={enabled: true, block: 8}")),  # per-example scores, half of them nan
-        (6, ("strategy={name: coarse_to_fine, inner: cma_es, evaluations: [15, 15]}", *WEIGHTED)),
+        (6, ("strategy={name: coarse_to_fine, inner: cma_es, evaluations: [20]}", *WEIGHTED)),
     ],
     ids=["nsga2", "m2n2, raced", "coarse to fine"],
 )
