@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from searcher.neuroevolution.evolution import Evolution
-from searcher.neuroevolution.natural_niches import checked_networks
+from searcher.neuroevolution.evolution import BestSoFar, checked_networks
 from searcher.neuroevolution.network import Scorer, Weights
 
 
-class CmaEs(Evolution):
+class CmaEs(BestSoFar):
     """pycma on the weights of a network; :meth:`advance` scores one generation.
 
     Args:
@@ -45,12 +44,11 @@ class CmaEs(Evolution):
         mean = checked_networks(first, scorer)
         if len(mean) != 1:
             raise ValueError(f"Expected one first network, the mean, but got {len(mean)}.")
+        super().__init__(mean[0])
         self._scorer = scorer
         self._strategy = cma.CMAEvolutionStrategy(
             mean[0].astype(np.float64), sigma0, _options(population, covariance, np.random.default_rng(seed))
         )
-        self._best: Weights = mean[0].copy()
-        self._best_accuracy = -1.0
 
     @override
     def advance(self) -> None:
@@ -60,19 +58,7 @@ class CmaEs(Evolution):
         self._strategy.tell(points, (-accuracies).tolist())
         self.n_passes += len(points)
         leader = int(np.argmax(accuracies))
-        if accuracies[leader] > self._best_accuracy:
-            self._best, self._best_accuracy = networks[leader].copy(), float(accuracies[leader])
-            self.n_changes += 1
-
-    @property
-    @override
-    def best(self) -> Weights:
-        return self._best
-
-    @property
-    @override
-    def best_accuracy(self) -> float:
-        return self._best_accuracy
+        self._offer(networks[leader], float(accuracies[leader]))
 
 
 def covariance_change(dim: int, population: int, generations: int) -> float:

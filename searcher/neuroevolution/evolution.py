@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
-from searcher.neuroevolution.network import Weights
+from searcher.neuroevolution.network import Scorer, Weights
 from searcher.neuroevolution.population import Population
 
 
@@ -34,6 +35,36 @@ class Evolution(ABC):
     @abstractmethod
     def best_accuracy(self) -> float:
         """Its accuracy on the examples of the search."""
+
+
+class BestSoFar(Evolution):
+    """Keeps the best network of all time.
+
+    Args:
+        first: What :attr:`best` is before anything was scored, shape ``(n,)``.
+    """
+
+    def __init__(self, first: Weights) -> None:
+        self._best: Weights = first.copy()
+        self._best_accuracy = -1.0
+
+    def _offer(self, network: Weights, accuracy: float) -> bool:
+        """Keep a scored network, shape ``(n,)``, if it is better; returns whether it is."""
+        if accuracy <= self._best_accuracy:
+            return False
+        self._best, self._best_accuracy = network.copy(), accuracy
+        self.n_changes += 1
+        return True
+
+    @property
+    @override
+    def best(self) -> Weights:
+        return self._best
+
+    @property
+    @override
+    def best_accuracy(self) -> float:
+        return self._best_accuracy
 
 
 @dataclass(frozen=True)
@@ -67,3 +98,18 @@ class Variation:
             population.cross(row, a, b, ratio, split)
         if self.sigma:
             population.mutate(row, self.sigma)
+
+
+def checked_networks(first: Weights, scorer: Scorer) -> Weights:
+    """The first networks as float32.
+
+    Raises:
+        ValueError: If their shape is not ``(K, n_parameters)`` with K at least 1, or a weight is not finite.
+    """
+    networks = np.ascontiguousarray(first, dtype=np.float32)
+    if networks.ndim != 2 or len(networks) == 0 or networks.shape[1] != scorer.network.n_parameters:
+        expected = f"(K, {scorer.network.n_parameters}), K at least 1"
+        raise ValueError(f"Expected first networks of shape {expected}, but got {networks.shape}.")
+    if not np.isfinite(networks).all():
+        raise ValueError("Expected the weights of the first networks to be finite, but they are not.")
+    return networks

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from searcher.neuroevolution.evolution import Evolution, Variation
-from searcher.neuroevolution.natural_niches import checked_networks
+from searcher.neuroevolution.breeding import Breeding
+from searcher.neuroevolution.evolution import Variation, checked_networks
 from searcher.neuroevolution.network import Scorer, Weights
-from searcher.neuroevolution.population import Population
 
 
-class MapElites(Evolution):
+class MapElites(Breeding):
     """Steady-state evolution of the elites of a grid.
 
     The measures are the accuracies on two groups of examples. Parents are drawn in proportion to accuracy: two
@@ -49,43 +48,24 @@ class MapElites(Evolution):
             raise ValueError(f"Expected groups 0 and 1 of {scorer.n_examples} examples, both used.")
         if cells < 1:
             raise ValueError(f"Expected at least 1 cell per side, but got {cells}.")
-        self._scorer, self._cells = scorer, cells
+        super().__init__(scorer, n_rows=cells**2 + 1, seed=seed, variation=variation)
+        self._cells = cells
         self._members = [groups == 0, groups == 1]
-        self._variation = Variation() if variation is None else variation
-        self._rng = np.random.default_rng(seed)
-        self._population = Population(cells**2 + 1, first.shape[1], seed)
         self._row_by_cell: dict[int, int] = {}
         self._accuracy = np.zeros(cells**2 + 1)  # of each row
-        self._free = list(range(cells**2, -1, -1))
-        self._best_row = -1
-        for network in first:
-            self._population.place(self._free[-1], network)
-            self._insert(scorer.correct(network))
+        self._begin(first)
 
     @property
     def elites(self) -> dict[int, float]:
         """Accuracy by cell; cell ``i * cells + j`` is the i-th of group 0 and the j-th of group 1."""
         return {cell: float(self._accuracy[row]) for cell, row in self._row_by_cell.items()}
 
-    @override
-    def advance(self) -> None:
-        a, b = self._pick_parents()
-        row = self._free[-1]
-        self._variation.breed(self._population, row, a, b, self._rng)
-        self._insert(self._scorer.correct(self._population.rows[row]))
-        self.n_passes += 1
-
-    @property
-    @override
-    def best(self) -> Weights:
-        row: Weights = self._population.rows[self._best_row]
-        return row
-
     @property
     @override
     def best_accuracy(self) -> float:
         return float(self._accuracy[self._best_row])
 
+    @override
     def _pick_parents(self) -> tuple[int, int]:
         rows = np.array(list(self._row_by_cell.values()))
         quality = self._accuracy[rows]
@@ -95,6 +75,7 @@ class MapElites(Evolution):
         a, b = self._rng.choice(rows, 2, p=shares, replace=total < 2.0 or n_apart < 2)
         return int(a), int(b)
 
+    @override
     def _insert(self, correct: NDArray[np.bool_]) -> None:
         """Let the network in the next free row take its cell if that is empty or held by a worse one."""
         row, accuracy = self._free.pop(), float(correct.mean())

@@ -7,15 +7,16 @@ the first parent, which the code answers with 0 / 0, the second is drawn by fitn
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
-from searcher.neuroevolution.evolution import Evolution, Variation
+from searcher.neuroevolution.breeding import Breeding
+from searcher.neuroevolution.evolution import Variation, checked_networks
 from searcher.neuroevolution.network import Scorer, Weights
-from searcher.neuroevolution.population import Population
 from searcher.niches.archive import NicheArchive
 
 
-class NaturalNiches(Evolution):
+class NaturalNiches(Breeding):
     """Steady-state evolution in an archive with shared fitness.
 
     With ``alpha=0`` and no matchmaker this is the authors' genetic algorithm. The best network is that of the archive,
@@ -46,16 +47,10 @@ class NaturalNiches(Evolution):
         variation: Variation | None = None,
     ) -> None:
         first = checked_networks(first, scorer)
-        self._scorer, self._matchmaker = scorer, matchmaker
-        self._variation = Variation() if variation is None else variation
-        self._rng = np.random.default_rng(seed)
+        super().__init__(scorer, n_rows=capacity + 1, seed=seed, variation=variation)
+        self._matchmaker, self._best_accuracy = matchmaker, -1.0
         self._archive = NicheArchive(capacity, scorer.n_examples, alpha=alpha)
-        self._population = Population(capacity + 1, first.shape[1], seed)
-        self._free = list(range(capacity, -1, -1))  # rows without a member; the last is the next child's
-        self._best_row, self._best_accuracy = -1, -1.0
-        for network in first:
-            self._population.place(self._free[-1], network)
-            self._insert(scorer.correct(network))
+        self._begin(first)
 
     @property
     def archive(self) -> NicheArchive:
@@ -67,26 +62,18 @@ class NaturalNiches(Evolution):
         """Weights of all rows, members or not, shape ``(capacity + 1, n)``."""
         return self._population.rows
 
-    @override
-    def advance(self) -> None:
-        a, b = self._archive.pick_parents(self._rng, matchmaker=self._matchmaker)
-        members, row = self._archive.members, self._free[-1]
-        self._variation.breed(self._population, row, members[a], members[b], self._rng)
-        self._insert(self._scorer.correct(self._population.rows[row]))
-        self.n_passes += 1
-
-    @property
-    @override
-    def best(self) -> Weights:
-        row: Weights = self._population.rows[self._best_row]
-        return row
-
     @property
     @override
     def best_accuracy(self) -> float:
         return self._best_accuracy
 
-    def _insert(self, correct: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
+    @override
+    def _pick_parents(self) -> tuple[int, int]:
+        a, b = self._archive.pick_parents(self._rng, matchmaker=self._matchmaker)
+        return self._archive.members[a], self._archive.members[b]
+
+    @override
+    def _insert(self, correct: NDArray[np.bool_]) -> None:
         """Offer the network in the next free row to the archive."""
         row = self._free.pop()
         removed = self._archive.add(row, correct.astype(np.float64))
@@ -100,18 +87,3 @@ class NaturalNiches(Evolution):
         if self._archive.members[slot] != self._best_row:
             self._best_row = self._archive.members[slot]
             self.n_changes += 1
-
-
-def checked_networks(first: Weights, scorer: Scorer) -> Weights:
-    """The first networks as float32.
-
-    Raises:
-        ValueError: If their shape is not ``(K, n_parameters)`` with K at least 1, or a weight is not finite.
-    """
-    networks = np.ascontiguousarray(first, dtype=np.float32)
-    if networks.ndim != 2 or len(networks) == 0 or networks.shape[1] != scorer.network.n_parameters:
-        expected = f"(K, {scorer.network.n_parameters}), K at least 1"
-        raise ValueError(f"Expected first networks of shape {expected}, but got {networks.shape}.")
-    if not np.isfinite(networks).all():
-        raise ValueError("Expected the weights of the first networks to be finite, but they are not.")
-    return networks
