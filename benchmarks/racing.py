@@ -20,9 +20,9 @@ import numpy as np
 from report import parser, write_result
 
 from searcher import session
-from searcher.api import open_run
 from searcher.candidate import Evaluation
 from searcher.config import load_config
+from searcher.finished_run import open_run
 from searcher.history import History
 
 ROOT = Path(__file__).parents[1]

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from report import parser, write_result
 
 from searcher import session
-from searcher.api import open_run
 from searcher.config import load_config
+from searcher.finished_run import open_run
 from searcher.history import History
 
 ROOT = Path(__file__).parents[1]

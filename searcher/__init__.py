@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from searcher.version import __version__
 
 if TYPE_CHECKING:
-    from searcher.api import Point, Run, open_run, optimize
+    from searcher.api import optimize
+    from searcher.finished_run import Point, Run, open_run
     from searcher.objectives.python import objective
 
 __all__ = ["Point", "Run", "__version__", "objective", "open_run", "optimize"]
 
 _HOMES = {
-    "Point": "searcher.api",
-    "Run": "searcher.api",
-    "open_run": "searcher.api",
+    "Point": "searcher.finished_run",
+    "Run": "searcher.finished_run",
+    "open_run": "searcher.finished_run",
     "optimize": "searcher.api",
     "objective": "searcher.objectives.python",
 }

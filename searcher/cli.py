@@ -101,7 +101,7 @@ def front(
     by: Annotated[str | None, typer.Option(help="Order: hypervolume (contribution to it) or an objective.")] = None,
 ) -> None:
     """Show the Pareto front, baselines first; filters choose among its points."""
-    from searcher.api import open_run
+    from searcher.finished_run import open_run
     from searcher.front_filters import FrontFilter
 
     if as_json and as_csv:
@@ -148,7 +148,7 @@ def export(
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier export there.")] = False,
 ) -> None:
     """Write a point as an ordinary model folder, then re-load and re-score it in a fresh process."""
-    from searcher.api import open_run
+    from searcher.finished_run import open_run
 
     chosen = open_run(run).point(point)
     folder = chosen.export(to, format=format, overwrite=overwrite)
@@ -199,7 +199,7 @@ def plan(
 @app.command()
 def report(run: RunArgument) -> None:
     """Write RUN/report.html, self-contained and readable offline."""
-    from searcher.api import open_run
+    from searcher.finished_run import open_run
 
     print(open_run(run).write_report())
 

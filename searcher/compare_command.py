@@ -17,7 +17,7 @@ from rich.table import Table
 from searcher.run_comparison import ComparedRun, Comparison, FrontMeasures, RunFront, compare_runs
 
 if TYPE_CHECKING:
-    from searcher.api import Run
+    from searcher.finished_run import Run
 
 
 def compare_command(
@@ -28,7 +28,7 @@ def compare_command(
     Raises:
         SearcherError: If a run cannot be read or the runs have different objectives.
     """
-    from searcher.api import open_run
+    from searcher.finished_run import open_run
 
     runs = [open_run(folder) for folder in folders]
     fronts = _fronts(runs)

@@ -20,7 +20,7 @@ from searcher.front_filters import filter_text
 from searcher.history import History
 
 if TYPE_CHECKING:
-    from searcher.api import Run
+    from searcher.finished_run import Run
 
 QUIET_SECONDS = 5.0  # plain lines: one at least this often
 

@@ -29,13 +29,18 @@ from searcher.report.data import (
     ReportData,
     Scores,
 )
-from searcher.run_insight import insight_of
+from searcher.report.insight_data import Insight
 
 ENOUGH = 10  # candidates before a constant objective is suspicious
 
 
 def report_data(
-    folder: Path, header: Mapping[str, Any], history: History, exports: Sequence[ExportRow], notes: Sequence[str] = ()
+    folder: Path,
+    header: Mapping[str, Any],
+    history: History,
+    insight: Insight,
+    exports: Sequence[ExportRow],
+    notes: Sequence[str] = (),
 ) -> ReportData:
     """Everything the report shows of a run."""
     numbers = history.reported()
@@ -72,7 +77,7 @@ def report_data(
         failures=_failures(history),
         exports=tuple(exports),
         warnings=tuple(warnings),
-        insight=insight_of(folder, header, history),
+        insight=insight,
     )
 
 

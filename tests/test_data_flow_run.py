@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from searcher import session
-from searcher.api import open_run
 from searcher.config import Config, load_config
 from searcher.errors import ExportError, PoolError
+from searcher.finished_run import open_run
 from searcher.mergekit.merge_file import MergeOptions, merge_file
 from searcher.session import start
 from searcher.sqlite_storage import SqliteStorage

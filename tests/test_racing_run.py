@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from searcher import session
-from searcher.api import open_run
 from searcher.candidate import Evaluation, Score
 from searcher.config import Config
 from searcher.errors import ConfigError
+from searcher.finished_run import open_run
 from searcher.front_file import find_point
 from searcher.merge.live_model import LiveModel
 from searcher.objectives.accuracy import Accuracy

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from searcher import session
-from searcher.api import open_run
 from searcher.cache_folder import cache_folder
 from searcher.candidate import Score
 from searcher.config import Config
 from searcher.errors import ConfigError
+from searcher.finished_run import open_run
 from searcher.merge.live_model import LiveModel
 from searcher.objectives.accuracy import Accuracy
 from searcher.sqlite_storage import SqliteStorage

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from searcher.analysis.paired import paired_stderr
-from searcher.api import open_run
 from searcher.candidate import Split
+from searcher.finished_run import open_run
 from searcher.report.page import render_report
 from searcher.report.verdict import judge
 from searcher.run_insight import (

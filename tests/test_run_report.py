@@ -20,7 +20,9 @@ from searcher.multi_objective.hypervolume import hypervolume
 from searcher.pool.layout import TensorEntry
 from searcher.recipe import Recipe
 from searcher.report.data import ExportRow, ReportData
+from searcher.report.insight_data import Insight
 from searcher.report.page import write_report
+from searcher.run_insight import insight_of
 from searcher.run_report import _segment_label, _summary, _table, report_data
 from searcher.session import objective_infos
 from searcher.sqlite_storage import SqliteStorage
@@ -63,7 +65,7 @@ def header(**changes: Any) -> dict[str, Any]:
 
 
 def data_of(history: History, exports: Sequence[ExportRow] = (), **changes: Any) -> ReportData:
-    return report_data(Path("/somewhere/runs/x"), header(**changes), history, exports, ["numpy changed."])
+    return report_data(Path("/somewhere/runs/x"), header(**changes), history, Insight(), exports, ["numpy changed."])
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_genes_are_named_and_candidates_outside_the_space_have_none() -> None:
 
 
 def test_a_run_elsewhere_is_shown_without_its_path() -> None:
-    data = report_data(Path("/srv/someone/secret/x"), header(), make_history([GAIN], [[1.0]]), ())
+    data = report_data(Path("/srv/someone/secret/x"), header(), make_history([GAIN], [[1.0]]), Insight(), ())
     assert data.run == "x"
 
 
@@ -211,7 +213,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Mapping[str, Any], H
 
 def test_the_data_of_a_real_run(real: tuple[Mapping[str, Any], History, Path], tmp_path: Path) -> None:
     run_header, history, folder = real
-    data = report_data(folder, run_header, history, ())
+    data = report_data(folder, run_header, history, insight_of(folder, run_header, history), ())
     assert [o.name for o in data.objectives] == ["low", "high", "noisy"]
     assert len(data.candidates) == len(data.hypervolume) == N_EVALUATIONS
     front = json.loads((folder / "front.json").read_text())

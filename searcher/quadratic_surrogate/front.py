@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from searcher.multi_objective.reference_directions import reference_directions
 from searcher.quadratic_surrogate.box import Box
 from searcher.quadratic_surrogate.nsga3 import Effort, nsga3
 from searcher.quadratic_surrogate.quadratic import QuadraticFit
-from searcher.quadratic_surrogate.reference_directions import reference_directions
 from searcher.quadratic_surrogate.surrogates import Surrogates
 
 Floats = NDArray[np.float64]

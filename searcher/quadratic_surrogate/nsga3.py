@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from searcher.multi_objective.dominance import rank
+from searcher.multi_objective.reference_directions import reference_directions
 from searcher.quadratic_surrogate.box import Box
-from searcher.quadratic_surrogate.reference_directions import reference_directions
 
 Floats: TypeAlias = NDArray[np.float64]
 Function: TypeAlias = Callable[[Floats], Floats]

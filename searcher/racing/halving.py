@@ -192,7 +192,7 @@ class _Standing:
         self._points.append(fitness)
         self._numbers.append(number)
         self._is_baseline = np.append(self._is_baseline, is_baseline)
-        self._counts = ~self._is_baseline | self._best_baselines()
+        self._counts = ~self._is_baseline | self._best_baselines() if is_baseline else np.append(self._counts, True)
         if full is not None:
             self._shifts, self._n_full = self._shifts + (full - fitness), self._n_full + 1
 

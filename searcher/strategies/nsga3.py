@@ -6,9 +6,8 @@ say little with many objectives: almost everything is on the front then.
 
 from __future__ import annotations
 
-from math import comb
-
 from searcher.errors import ConfigError
+from searcher.multi_objective.reference_directions import most_divisions, n_directions
 from searcher.strategies.base import STRATEGIES, Problem
 from searcher.strategies.genetic_sampler import Crossover, GeneticSampler, Mutation, population_for
 
@@ -41,7 +40,7 @@ class Nsga3(GeneticSampler):
         mutation_prob: float | None = None,
     ) -> None:
         size = population_for(problem.budget) if population is None else population
-        chosen = most_divisions(size, problem.n_objectives) if divisions is None else divisions
+        chosen = most_divisions(problem.n_objectives, size) if divisions is None else divisions
         if chosen < 1:
             raise ConfigError(
                 f"Expected at least 1 division, but got {divisions}.",
@@ -62,16 +61,3 @@ class Nsga3(GeneticSampler):
             },
             others={"dividing_parameter": chosen},
         )
-
-
-def n_directions(divisions: int, n_objectives: int) -> int:
-    """Points of the simplex lattice of Das and Dennis 1998."""
-    return comb(divisions + n_objectives - 1, n_objectives - 1)
-
-
-def most_divisions(population: int, n_objectives: int) -> int:
-    """The largest number of divisions with no more directions than members; at least 1."""
-    divisions = 1
-    while n_objectives > 1 and n_directions(divisions + 1, n_objectives) <= population:
-        divisions += 1
-    return divisions

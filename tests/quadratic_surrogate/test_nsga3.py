@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import comb
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,35 +9,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from searcher.multi_objective.dominance import non_dominated, rank
+from searcher.multi_objective.reference_directions import lattice, reference_directions
 from searcher.quadratic_surrogate.box import Box
 from searcher.quadratic_surrogate.nsga3 import Effort, nearest_direction, normalised, nsga3, offspring, survivors
-from searcher.quadratic_surrogate.reference_directions import lattice, reference_directions
 
 Floats = NDArray[np.float64]
 seeds = st.integers(0, 2**32 - 1)
-
-
-@given(st.integers(1, 6), st.integers(2, 5))
-def test_lattices_have_all_points_once(divisions: int, m: int) -> None:
-    points = lattice(divisions, m)
-    assert len(points) == comb(divisions + m - 1, m - 1)
-    assert len(np.unique(np.round(points * divisions), axis=0)) == len(points)
-    np.testing.assert_allclose(points.sum(axis=1), 1.0)
-    assert points.min() >= 0
-
-
-@pytest.mark.parametrize("m", range(1, 11))
-def test_directions_fit_and_reach_the_inside(m: int) -> None:
-    found = reference_directions(m, 100)
-    assert m <= len(found) <= 100
-    np.testing.assert_allclose(found.sum(axis=1), 1.0)
-    assert len(np.unique(np.round(found, 9), axis=0)) == len(found)
-    assert (found > 0).all(axis=1).any()
-
-
-def test_deb_and_jains_table() -> None:
-    assert len(reference_directions(3, 92)) == 91
-    assert len(reference_directions(8, 156)) == 156  # 3 and 2 divisions
 
 
 @given(st.integers(1, 6), seeds, st.floats(0, 1))

@@ -29,7 +29,7 @@ def reference_directions(n_objectives: int, at_most: int) -> Floats:
     """
     if n_objectives == 1:
         return np.ones((1, 1))
-    outer = _most_divisions(n_objectives, at_most)
+    outer = most_divisions(n_objectives, at_most)
     points = lattice(outer, n_objectives)
     if outer >= n_objectives:
         return points
@@ -39,12 +39,18 @@ def reference_directions(n_objectives: int, at_most: int) -> Floats:
     room = at_most - len(points)
     if room < n_objectives:
         return points
-    inner = lattice(_most_divisions(n_objectives, room), n_objectives)
+    inner = lattice(most_divisions(n_objectives, room), n_objectives)
     return np.concatenate([points, INNER * inner + (1 - INNER) / n_objectives])
 
 
-def _most_divisions(n_objectives: int, at_most: int) -> int:
+def most_divisions(n_objectives: int, at_most: int) -> int:
+    """The largest number of divisions with at most that many directions; at least 1."""
     divisions = 1
-    while comb(divisions + n_objectives, n_objectives - 1) <= at_most:
+    while n_objectives > 1 and n_directions(divisions + 1, n_objectives) <= at_most:
         divisions += 1
     return divisions
+
+
+def n_directions(divisions: int, n_objectives: int) -> int:
+    """Points of :func:`lattice`."""
+    return comb(divisions + n_objectives - 1, n_objectives - 1)
