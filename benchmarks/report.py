@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,32 @@ def parser(description: str) -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=description)
     found.add_argument("--quick", action="store_true", help="under a minute, for smoke tests")
     found.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    return found
+
+
+def search_parser(description: str, contestants: Iterable[str], evaluations: int) -> argparse.ArgumentParser:
+    """The options of benchmarks that let strategies compete."""
+    found = parser(description)
+    found.add_argument("--seeds", type=int, default=10, metavar="N", help="searches per strategy (default 10)")
+    found.add_argument("--first-seed", type=int, default=0, metavar="N")
+    found.add_argument("--evaluations", type=int, default=evaluations, metavar="N", help=f"(default {evaluations})")
+    found.add_argument(
+        "--only",
+        action="append",
+        choices=list(contestants),
+        metavar="NAME",
+        default=[],
+        help="this strategy, again for more; figures of others that the file has are kept",
+    )
+    found.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curves, with Chromium")
+    return found
+
+
+def known_runs(options: argparse.Namespace) -> dict[str, Any]:
+    """With ``--only``: the runs in the file, which are to stay there."""
+    if not (options.only and options.json and options.json.exists()):
+        return {}
+    found: dict[str, Any] = json.loads(options.json.read_text())["runs"]
     return found
 
 

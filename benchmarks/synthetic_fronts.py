@@ -11,29 +11,23 @@ the optimum, over the reference points below. Nothing is merged; this measures t
 maximise one number get the plain sum, which has no interior optimum on a concave front.
 
 `pymoo MOEA/D` (Zhang and Li 2007; the better known of the decomposition methods) runs if pymoo is installed.
-
-Options: --evaluations N, --seeds N, --only NAME (again for more), --plot FILE.png (drawn by Chromium). With --only, other
-strategies' figures already in the file are kept.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import pi
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from drawing import write_png
+from drawing import add_quartiles, write_png
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
-from report import parser, write_result
+from report import known_runs, search_parser, write_result
 
 from searcher.candidate import Trial
 from searcher.multi_objective.dominance import non_dominated
@@ -193,41 +187,23 @@ def figure(results: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> go.Figu
         for name, rows in runs.items():
             colour, x = COLOURS[[*CONTESTANTS].index(name)], [*median_of(rows)]
             quartiles = np.quantile([[row["share"][k] for k in x] for row in rows], (0.25, 0.5, 0.75), axis=0)
-            band = {"mode": "lines", "line": {"width": 0}, "showlegend": False, "legendgroup": name}
-            numbers = [int(k) for k in x]
-            drawn.add_scatter(x=numbers, y=quartiles[2], **band, row=1, col=column)
-            fill = {"fill": "tonexty", "fillcolor": f"rgba{(*(int(colour[i : i + 2], 16) for i in (1, 3, 5)), 0.12)}"}
-            drawn.add_scatter(x=numbers, y=quartiles[0], **band, **fill, row=1, col=column)
-            line = {"color": colour, "width": 2}
-            drawn.add_scatter(
-                x=numbers, y=quartiles[1], name=name, mode="lines", line=line, legendgroup=name,
-                showlegend=column == 1, row=1, col=column,
-            )  # fmt: skip
+            add_quartiles(drawn, name, [int(k) for k in x], quartiles, colour, {"row": 1, "col": column})
     drawn.update_layout(template="plotly_white", width=1500, height=560, title="Share of the optimal hypervolume (noise-free) against evaluations; median and quartiles over seeds")  # fmt: skip
     return drawn
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
-    found = parser(__doc__ or "")
-    found.add_argument("--seeds", type=int, default=10, metavar="N")
-    found.add_argument("--evaluations", type=int, default=300, metavar="N")
-    found.add_argument("--only", action="append", choices=list(CONTESTANTS), metavar="NAME", default=[])
-    found.add_argument("--plot", type=Path, metavar="FILE.png")
-    return found.parse_args()
-
-
 def main() -> None:
     """Search, write the figures, print the table."""
-    options = arguments()
+    options = search_parser(__doc__ or "", CONTESTANTS, evaluations=300).parse_args()
     seeds, n = (1, 20) if options.quick else (options.seeds, options.evaluations)
+    first = options.first_seed
     here = [name for name in CONTESTANTS if name != "pymoo MOEA/D" or find_spec("pymoo")]
     names = options.only or (["random", "nsga2"] if options.quick else here)
-    known = options.json.read_text() if options.only and options.json and options.json.exists() else '{"runs": {}}'
-    results: dict[str, dict[str, list[dict[str, Any]]]] = {p: {**json.loads(known)["runs"].get(p, {})} for p in FRONTS}
+    known = known_runs(options)
+    results: dict[str, dict[str, list[dict[str, Any]]]] = {p: {**known.get(p, {})} for p in FRONTS}
     for name in names:
         for problem, front in FRONTS.items():
-            results[problem][name] = [run_of(name, front, seed, n) for seed in range(seeds)]
+            results[problem][name] = [run_of(name, front, seed, n) for seed in range(first, first + seeds)]
     write_result(options.json, {"genes": DIM, "noise": NOISE, "runs": results}, ["numpy", "optuna", "cma", "botorch"])
     table(results)
     if options.plot:
