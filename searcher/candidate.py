@@ -157,6 +157,7 @@ class Trial:
         example_scores: Per objective, per-example scores with the sign of the fitness, or None; nan where unscored.
         error: Error class of a failed evaluation.
         is_estimate: Whether it was stopped early, so that the fitness is an estimate from a part of the examples.
+        name: Of a baseline; empty for all others.
     """
 
     candidate: int
@@ -167,3 +168,4 @@ class Trial:
     example_scores: tuple[NDArray[np.float64] | None, ...] = ()
     error: str | None = None
     is_estimate: bool = False
+    name: str = ""

@@ -161,13 +161,14 @@ class History:
             examples: Per-example scores by objective, read from storage; None if the strategy does not use them.
         """
         known, evaluation = self.candidates[candidate], self.evaluations[candidate, "search"]
+        name = known.name if known.origin == "baseline" else ""
         if evaluation.error is not None:
-            return Trial(candidate, known.genome, known.parents, error=evaluation.error)
+            return Trial(candidate, known.genome, known.parents, error=evaluation.error, name=name)
         stderr = np.array([evaluation.scores[o.name].stderr for o in self.objectives])
         found = [(o.sign, (examples or {}).get(o.name)) for o in self.objectives]
         signed = tuple(None if values is None else sign * values for sign, values in found)
         fitness, is_estimate = self.fitness_of(evaluation), evaluation.stopped is not None
-        return Trial(candidate, known.genome, known.parents, fitness, stderr, signed, is_estimate=is_estimate)
+        return Trial(candidate, known.genome, known.parents, fitness, stderr, signed, None, is_estimate, name)
 
     def baselines(self) -> list[Candidate]:
         """The baseline candidates, by number."""

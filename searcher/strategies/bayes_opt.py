@@ -18,7 +18,7 @@ from searcher.errors import ConfigError
 from searcher.gaussian_process.trust_region import TrustRegion
 from searcher.multi_objective.worst import MEAN_SHARE
 from searcher.strategies.base import STRATEGIES, Problem, Strategy
-from searcher.strategies.bounds import Bounds, objective_bounds
+from searcher.strategies.bounds import Bounds, FitnessBounds
 from searcher.strategies.one_number import Scalar
 from searcher.strategies.pending import PendingProposals
 from searcher.strategies.preference import AUGMENTATION, Achievement
@@ -54,12 +54,12 @@ class BayesOpt(Strategy):
         weights: One weight per objective for ``sum`` (which requires them with several objectives), ``worst`` and
             ``chebyshev``.
         reference_point: For ``chebyshev``, the wished value of every objective, such as ``{at_least: {accuracy: 0.9},
-            at_most: {loss: 1.2}}``.
+            at_most: {loss: 1.2}}``; a number, or a share of a baseline's score, ``0.9 * base``.
         initial: Sobol points before the first proposal of the Gaussian processes; by default twice the number of
             genes, at most 20 and a quarter of the budget left, less the genomes that are known already (baselines
             inside the space), but at least 3 unless twice as many are known.
-        constraints: Bounds on objectives that the search must respect, such as ``{at_least: {accuracy: 0.9}}``; an
-            objective that is minimised has an ``at_most``.
+        constraints: Bounds on objectives that the search must respect, such as ``{at_least: {accuracy: 0.9}}`` or
+            ``{at_least: {accuracy: 0.9 * base}}``; an objective that is minimised has an ``at_most``.
         trust_region: Whether to search a box around the best genome, or around members of the front in turn, that
             grows with success and shrinks without; ``auto`` does so beyond 20 genes.
         bounded_by: What bounds the hypervolume: ``front``, a tenth of the front's range below its worst values;
@@ -72,9 +72,9 @@ class BayesOpt(Strategy):
         *,
         scalarize: Literal["front", "sum", "worst", "chebyshev"] | None = None,
         weights: tuple[float, ...] | None = None,
-        reference_point: Mapping[str, Mapping[str, float]] | None = None,
+        reference_point: Mapping[str, Mapping[str, float | str]] | None = None,
         initial: int | None = None,
-        constraints: Mapping[str, Mapping[str, float]] | None = None,
+        constraints: Mapping[str, Mapping[str, float | str]] | None = None,
         trust_region: Literal["auto", "always", "never"] = "auto",
         bounded_by: Literal["front", "worst"] = "front",
     ) -> None:
@@ -83,7 +83,7 @@ class BayesOpt(Strategy):
         self._scalarize: Literal["front", "sum", "worst"] = "front"
         if self._scalar is not None:
             self._scalarize = "worst" if isinstance(self._scalar, Achievement | WorstObjective) else "sum"
-        self._at_least = objective_bounds(problem, constraints or {})
+        self._bounds = FitnessBounds(problem, constraints or {})
         if initial is not None and initial < 1:
             raise ConfigError(
                 f"Expected 1 or more Sobol points to begin with, but got {initial}.",
@@ -112,6 +112,9 @@ class BayesOpt(Strategy):
 
     @override
     def tell(self, trials: Sequence[Trial]) -> None:
+        self._bounds.learn(trials)
+        if self._scalar is not None:
+            self._scalar.learn(trials)
         for trial in trials:
             self._n_told += 1
             if trial.genome is None:
@@ -133,7 +136,7 @@ class BayesOpt(Strategy):
             + (" against the reference point" if isinstance(self._scalar, Achievement) else ""),
         }[self._scalarize]
         start = "" if self._n_initial is None else f", {self._n_initial} Sobol points to begin with"
-        bounds = f", {len(self._at_least)} constraints" if self._at_least else ""
+        bounds = f", {len(self._bounds)} constraints" if self._bounds else ""
         region = "" if self._region is None else f", in a trust region of side {self._region.length:g}"
         return f"Bayesian optimisation in {self._problem.dim} dimensions: noisy {what}{bounds}{region}{start}"
 
@@ -194,8 +197,8 @@ class BayesOpt(Strategy):
         weights = () if self._scalar is None else tuple(self._scalar.weights.tolist())
         if isinstance(self._scalar, Achievement):
             share = AUGMENTATION * sum(weight > 0 for weight in weights)  # of the mean instead of the sum
-            return Goal(self._scalarize, weights, share, self._at_least, tuple(self._scalar.reference.tolist()))
-        return Goal(self._scalarize, weights, MEAN_SHARE, self._at_least, bounded_by=self._bounded_by)
+            return Goal(self._scalarize, weights, share, self._bounds.pairs, tuple(self._scalar.reference.tolist()))
+        return Goal(self._scalarize, weights, MEAN_SHARE, self._bounds.pairs, bounded_by=self._bounded_by)
 
 
 class _Data:

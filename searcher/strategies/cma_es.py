@@ -68,12 +68,12 @@ class CmaEs(Strategy):
             ``lexicographic``, one after the other in ``order``.
         weights: One weight per objective; ``sum`` requires them with several objectives.
         reference_point: For ``chebyshev``, the wished value of every objective, such as ``{at_least: {accuracy: 0.9},
-            at_most: {loss: 1.2}}``.
+            at_most: {loss: 1.2}}``; a number, or a share of a baseline's score, ``0.9 * base``.
         order: For ``lexicographic``, names of objectives, the most important first.
         tolerance: For ``lexicographic``, the widths of the bands in which values of an objective count as equal, for all
             in ``order`` but the last.
-        constraints: Bounds on objectives, such as ``{at_least: {accuracy: 0.9}}``: whatever respects them is better than
-            what does not.
+        constraints: Bounds on objectives, such as ``{at_least: {accuracy: 0.9}}`` or ``{at_least: {accuracy: 0.9 * base}}``:
+            whatever respects them is better than what does not.
         restarts: How many times the search may start again at a random point with twice the population, each
             time when its stopping rules say that it has converged.
         warm_start: Whether to begin with the mean and covariance of the best tenth of what is known before the first
@@ -93,10 +93,10 @@ class CmaEs(Strategy):
         variant: Literal["auto", "full", "separable", "vkd"] = "auto",
         scalarize: Scalarization = "sum",
         weights: tuple[float, ...] | None = None,
-        reference_point: Mapping[str, Mapping[str, float]] | None = None,
+        reference_point: Mapping[str, Mapping[str, float | str]] | None = None,
         order: tuple[str, ...] | None = None,
         tolerance: tuple[float, ...] | None = None,
-        constraints: Mapping[str, Mapping[str, float]] | None = None,
+        constraints: Mapping[str, Mapping[str, float | str]] | None = None,
         restarts: int = 9,
         warm_start: bool = False,
         final_mean: bool = True,
@@ -146,6 +146,7 @@ class CmaEs(Strategy):
 
     @override
     def tell(self, trials: Sequence[Trial]) -> None:
+        self._objective.learn(trials)
         for trial in trials:
             self._n_told += trial.candidate >= 0
             value = self._objective.value(trial)

@@ -43,6 +43,9 @@ class Scalar(ABC):
                 fix="Every weight is maximised in the objective's own direction; give positive numbers.",
             )
 
+    def learn(self, trials: Sequence[Trial]) -> None:  # noqa: B027 - most need nothing
+        """Take what it needs from trials, baselines among them, before it is asked for the number of any of them."""
+
     def value(self, trial: Trial) -> float | None:
         """The number; None if the evaluation failed or a value is not finite."""
         if trial.fitness is None or not np.isfinite(trial.fitness).all():

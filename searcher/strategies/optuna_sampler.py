@@ -85,6 +85,8 @@ class OptunaSampler(Strategy):
 
     @override
     def tell(self, trials: Sequence[Trial]) -> None:
+        if self._scalar is not None:
+            self._scalar.learn(trials)
         with _quiet():
             for trial in trials:
                 if trial.genome is not None:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from searcher.candidate import Trial
 from searcher.errors import ConfigError
 from searcher.strategies.base import Problem
-from searcher.strategies.bounds import Bounds, objective_bounds
+from searcher.strategies.bounds import Bounds, FitnessBounds
 from searcher.strategies.one_number import Scalar
 
 AUGMENTATION = 0.05  # weight of the sum beside the worst shortfall, as in ParEGO (Knowles 2006)
@@ -42,9 +43,9 @@ class Achievement(Scalar):
 
     def __init__(self, problem: Problem, weights: Sequence[float] | None, reference_point: Bounds | None) -> None:
         super().__init__(problem, [1.0] * problem.n_objectives if weights is None else weights)
-        wanted = dict(objective_bounds(problem, reference_point or {}, "reference_point"))
+        self._wanted = FitnessBounds(problem, reference_point or {}, "reference_point")
         self._counts = self.weights > 0
-        missing = [problem.objective_names[i] for i in np.flatnonzero(self._counts) if i not in wanted]
+        missing = [problem.objective_names[i] for i in np.flatnonzero(self._counts) if i not in self._wanted.objectives]
         if missing:
             raise ConfigError(
                 f"The reference point has no value for {', '.join(missing)}.",
@@ -52,7 +53,22 @@ class Achievement(Scalar):
                 fix=f"Write `reference_point: {{at_least: {{{missing[0]}: VALUE}}}}` (`at_most` if it is minimised), or "
                 "give the objective weight 0.",
             )
-        self.reference = np.array([wanted.get(i, 0.0) for i in range(problem.n_objectives)])
+
+    @override
+    def learn(self, trials: Sequence[Trial]) -> None:
+        self._wanted.learn(trials)
+
+    @property
+    def reference(self) -> NDArray[np.float64]:
+        """The reference point as fitness, shape ``(n_objectives,)``; 0 where it has no value.
+
+        Raises:
+            ConfigError: If it refers to a baseline without a score.
+        """
+        found = np.zeros(len(self.weights))
+        for index, value in self._wanted.pairs:
+            found[index] = value
+        return found
 
     @override
     def combined(self, fitness: NDArray[np.float64]) -> float:
@@ -112,16 +128,21 @@ class Constrained(Scalar):
     Args:
         problem: Its objectives have bounds.
         inner: What is maximised where the bounds hold.
-        at_least: Smallest fitness by objective number.
+        bounds: Of the fitness.
     """
 
-    def __init__(self, problem: Problem, inner: Scalar, at_least: Sequence[tuple[int, float]]) -> None:
+    def __init__(self, problem: Problem, inner: Scalar, bounds: FitnessBounds) -> None:
         super().__init__(problem, inner.weights.tolist())
-        self._inner, self._at_least = inner, tuple(at_least)
+        self._inner, self._bounds = inner, bounds
+
+    @override
+    def learn(self, trials: Sequence[Trial]) -> None:
+        self._inner.learn(trials)
+        self._bounds.learn(trials)
 
     @override
     def combined(self, fitness: NDArray[np.float64]) -> float:
-        violation = sum(max(0.0, bound - float(fitness[i])) / (abs(bound) or 1.0) for i, bound in self._at_least)
+        violation = sum(max(0.0, bound - float(fitness[i])) / (abs(bound) or 1.0) for i, bound in self._bounds.pairs)
         return -violation if violation > 0 else _squashed(self._inner.combined(fitness))
 
 

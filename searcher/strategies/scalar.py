@@ -12,7 +12,7 @@ from typing_extensions import override
 from searcher.errors import ConfigError
 from searcher.multi_objective.worst import lifted_worst
 from searcher.strategies.base import Problem
-from searcher.strategies.bounds import Bounds, objective_bounds
+from searcher.strategies.bounds import Bounds, FitnessBounds
 from searcher.strategies.one_number import WHERE, Scalar
 from searcher.strategies.preference import Achievement, Constrained, Lexicographic
 
@@ -118,7 +118,7 @@ def make_scalar(
             where="strategy.scalarize",
             fix="Use sum (with weights), worst, chebyshev (with reference_point) or lexicographic (with order).",
         )
-    return Constrained(problem, scalar, objective_bounds(problem, constraints)) if constraints else scalar
+    return Constrained(problem, scalar, FitnessBounds(problem, constraints)) if constraints else scalar
 
 
 def _refused(setting: str, what: str) -> ConfigError:

@@ -13,7 +13,8 @@ from hypothesis.extra.numpy import arrays
 from searcher.candidate import Trial
 from searcher.errors import ConfigError
 from searcher.strategies.base import Problem
-from searcher.strategies.bounds import objective_bounds
+from searcher.strategies.bounds import FitnessBounds
+from searcher.strategies.factory import make_strategy
 from searcher.strategies.one_number import Scalar
 from searcher.strategies.optuna_sampler import OptunaSampler
 from searcher.strategies.preference import Achievement, Constrained, Lexicographic
@@ -67,7 +68,7 @@ def test_a_value_at_the_edge_of_a_band_belongs_to_it() -> None:
 @given(pairs)
 def test_what_respects_the_bounds_is_better(case: tuple[Any, Any]) -> None:
     inner = make_scalar(problem(), "sum", (1.0, 1.0, 1.0))
-    scalar = Constrained(problem(), inner, objective_bounds(problem(), {"at_least": {"x": 2.0}, "at_most": {"y": 4.0}}))
+    scalar = Constrained(problem(), inner, FitnessBounds(problem(), {"at_least": {"x": 2.0}, "at_most": {"y": 4.0}}))
     a, b = case
     lacking = [max(0.0, 2 - f[0]) / 2 + max(0.0, -4 - f[1]) / 4 for f in (a, b)]
     if lacking[0] == lacking[1] == 0:
@@ -78,15 +79,64 @@ def test_what_respects_the_bounds_is_better(case: tuple[Any, Any]) -> None:
 
 def test_bounds_are_in_the_unit_and_direction_of_the_objective() -> None:
     given_bounds = {"at_least": {"x": 0.9}, "at_most": {"y": 1.5}}
-    assert objective_bounds(problem(), given_bounds) == ((0, 0.9), (1, -1.5))
-    assert objective_bounds(problem("maximize", "minimize", "maximize"), given_bounds) == ((0, 0.9), (1, -1.5))
+    assert FitnessBounds(problem(), given_bounds).pairs == ((0, 0.9), (1, -1.5))
+    assert FitnessBounds(problem("maximize", "minimize", "maximize"), given_bounds).pairs == ((0, 0.9), (1, -1.5))
     with pytest.raises(ConfigError, match=r"(?s)y is maximized.*strategy\.constraints\.at_most.*at_least"):
-        objective_bounds(problem("maximize", "maximize", "maximize"), given_bounds)
+        FitnessBounds(problem("maximize", "maximize", "maximize"), given_bounds)
+
+
+def baseline(name: str, *fitness: float) -> Trial:
+    return Trial(0, None, fitness=np.array(fitness) if fitness else None, name=name)
+
+
+def test_bounds_may_be_shares_of_what_a_baseline_scores() -> None:
+    bounds = FitnessBounds(problem(), {"at_least": {"x": "0.9 * base"}, "at_most": {"y": "1.1*expert of y", "z": "2"}})
+    bounds.learn([baseline("base", 0.5, -4.0, 0.0), baseline("expert of y", 0.1, -2.0, 0.0), baseline("", 9, 9, 9)])
+    assert bounds.pairs == ((0, 0.9 * 0.5), (1, 1.1 * -2.0), (2, -2.0))
+    assert len(bounds) == 3
+    assert bounds.objectives == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    "told", [[], [baseline("other", 1, 1, 1)], [baseline("base")], [baseline("base", np.nan, 1, 1)]]
+)
+def test_a_share_of_a_baseline_without_a_score_is_refused_when_it_is_needed(told: list[Trial]) -> None:
+    bounds = FitnessBounds(problem(), {"at_least": {"x": "0.9 * base"}})
+    bounds.learn(told)
+    with pytest.raises(ConfigError, match=r"(?s)'base'.*strategy\.constraints.*Name a baseline"):
+        _ = bounds.pairs
+
+
+def test_the_reference_point_may_refer_to_baselines_too() -> None:
+    wished = {"at_least": {name: f"1.0 * {name}" for name in "xyz"}}
+    scalar = make_scalar(
+        problem(), "chebyshev", None, reference_point=wished, constraints={"at_least": {"x": "0.5 * x"}}
+    )
+    known = [baseline("x", 0.9, 0.0, 0.0), baseline("y", 0.0, 0.8, 0.0), baseline("z", 0.0, 0.0, 0.7)]
+    scalar.learn(known)
+    plain = Achievement(problem(), None, {"at_least": {"x": 0.9, "y": 0.8, "z": 0.7}})
+    a, b = np.array([0.8, 0.8, 0.8]), np.array([0.9, 0.7, 0.6])
+    assert (scalar.combined(a) > scalar.combined(b)) == (plain.combined(a) > plain.combined(b))
+    assert scalar.combined(np.array([0.44, 1.0, 1.0])) < 0
+
+
+@pytest.mark.parametrize("name", ["cma_es", "bayes_opt", "optuna:TPESampler"])
+def test_strategies_learn_the_baselines_scores_before_they_use_them(name: str) -> None:
+    settings = {"scalarize": "worst", "constraints": {"at_least": {"x": "0.9 * late"}}}
+    strategy = make_strategy(name, Problem(("a", "b"), ("x", "y", "z"), 30, 0), settings)
+    inside = Trial(0, np.array([0.5, 0.5]), fitness=np.array([0.5, 0.5, 0.5]), stderr=np.full(3, 0.1))
+    strategy.tell([inside, baseline("late", 0.6, 0.1, 0.1)])
+    for number in range(2, 12):
+        genome = strategy.ask(1)[0].genome
+        fitness = np.array([genome[0], genome[1], 1.0 - genome[0]])
+        strategy.tell([Trial(number, genome, fitness=fitness, stderr=np.full(3, 0.1))])
 
 
 @pytest.mark.parametrize(
     ("settings", "where"),
     [
+        ({"scalarize": "worst", "constraints": {"at_least": {"x": "base * 0.9"}}}, "constraints"),
+        ({"scalarize": "worst", "constraints": {"at_least": {"x": "inf * base"}}}, "constraints"),
         ({"scalarize": "chebyshev"}, "reference_point"),
         ({"scalarize": "chebyshev", "reference_point": {"at_least": {"x": 1.0}}}, "reference_point"),
         ({"scalarize": "chebyshev", "reference_point": {"at_last": {"x": 1.0}}}, "reference_point"),
