@@ -51,6 +51,7 @@ CONTESTANTS: dict[str, tuple[str, ...]] = {
     "mo_cma_es": ("strategy=mo_cma_es",),
     "portfolio": ("strategy=portfolio",),
     "map, one scalar per model": ("strategy=map", "space={name: model_wise, range: [0.0, 1.5]}"),
+    "map, lower box": ("strategy={name: map, box: [0.0, 0.6]}", "space={name: model_wise, range: [0.0, 1.5]}"),
     "optuna TPE": ("strategy=optuna:TPESampler",),
     "optuna NSGA-II": ("strategy={name: 'optuna:NSGAIISampler', population_size: 16}",),
     "bayes_opt": ("strategy=bayes_opt",),
@@ -59,7 +60,7 @@ CONTESTANTS: dict[str, tuple[str, ...]] = {
     "bayes_opt, one scalar per model": ("strategy=bayes_opt", "space={name: model_wise, range: [0.0, 1.5]}"),
 }
 COLOURS = ("#999999", "#c7c7c7", "#d62728", "#ff9896", "#8c564b", "#2ca02c", "#1f77b4", "#aec7e8", "#ff7f0e", "#ffbb78",
-           "#9467bd", "#bcbd22", "#17becf", "#c5b0d5", "#393b79", "#000000", "#e377c2", "#7f7f7f", "#c49c94", "#f7b6d2")  # fmt: skip
+           "#9467bd", "#bcbd22", "#17becf", "#c5b0d5", "#393b79", "#000000", "#e377c2", "#7f7f7f", "#c49c94", "#f7b6d2", "#637939")  # fmt: skip
 
 
 @dataclass(frozen=True)

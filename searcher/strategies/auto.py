@@ -13,6 +13,7 @@ from searcher.strategies.factory import make_strategy
 
 CHEAP = 1e9  # weights times examples; below, a proposal of Bayesian optimisation takes longer than an evaluation
 LONG = 500  # evaluations; beyond, surrogates cost more and more, and populations have the time they need
+TPE = "optuna:TPESampler"
 MANY = 5  # objectives; beyond, the hypervolume takes minutes
 
 Choice: TypeAlias = tuple[str, Mapping[str, object], str]
@@ -21,10 +22,10 @@ Choice: TypeAlias = tuple[str, Mapping[str, object], str]
 
 @STRATEGIES.register("auto")
 class Auto(Strategy):
-    """Bayesian optimisation from coarse to fine where an evaluation costs more than a proposal, else TPE, CMA-ES or NSGA.
+    """From coarse to fine with Bayesian optimisation, or with TPE where evaluations are cheap; CMA-ES or NSGA.
 
     With more than five objectives, or 500 evaluations and more: NSGA-III for more than three objectives, NSGA-II for two or
-    three, CMA-ES for one. Otherwise Bayesian optimisation, coarse to fine if the space has groups, unless evaluations are
+    three, CMA-ES for one. Otherwise, coarse to fine if the space has groups, Bayesian optimisation, unless evaluations are
     cheap (fewer than 1e9 weights times examples): then TPE, or CMA-ES for one objective.
     """
 
@@ -54,7 +55,9 @@ def choice(problem: Problem) -> Choice:
         why = f"{budget} evaluations are enough for it" if budget else "no number of evaluations is given"
         return name, {}, f"{what} and {why}"
     if problem.work is not None and problem.work < CHEAP:
-        name = "cma_es" if n == 1 else "optuna:TPESampler"
-        return name, {}, f"{what} and evaluations are cheap ({problem.work:.0e} weights x examples)"
+        why = f"{what} and evaluations are cheap ({problem.work:.0e} weights x examples)"
+        if n == 1:
+            return "cma_es", {}, why
+        return ("coarse_to_fine", {"inner": TPE}, why) if problem.levels else (TPE, {}, why)
     name = "coarse_to_fine" if problem.levels else "bayes_opt"
     return name, {}, f"{what} and {budget} evaluations are to be used well"

@@ -20,8 +20,7 @@ from searcher.errors import ConfigError
 from searcher.strategies.base import STRATEGIES, Problem, Strategy
 from searcher.strategies.factory import make_strategy
 
-PER_GENE = 3  # evaluations of a level for each of its genes, beside the baselines
-FEWEST = 10  # evaluations of a level
+PER_GENE = 15  # evaluations of a level for each of its genes, beside the baselines
 TOLERANCE = 1e-9  # between genes that a level ties together
 
 
@@ -31,8 +30,8 @@ class CoarseToFine(Strategy):
 
     Args:
         inner: The strategy that searches on each level: a name, or ``{name: NAME, ...}`` with its settings.
-        evaluations: Proposals on each level but the last; by default three per gene, at least 10, at most half of the
-            budget left. A level that would get less than one evaluation per gene is not entered.
+        evaluations: Proposals on each level but the last; by default 15 per gene, at most half of the budget
+            left. A level that would get less than one evaluation per gene is not entered.
     """
 
     def __init__(
@@ -97,7 +96,7 @@ class CoarseToFine(Strategy):
         """Proposals on the present level; on the last, or one that is not left again, all that remain."""
         if self._evaluations is not None and self._at < len(self._evaluations):
             return self._evaluations[self._at]
-        wanted = max(PER_GENE * self._levels[self._at].dim, FEWEST)
+        wanted = PER_GENE * self._levels[self._at].dim
         return int(min(wanted, max(self._remaining() / 2, 1)))
 
     def _is_worth_refining(self) -> bool:

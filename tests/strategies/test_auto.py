@@ -23,7 +23,8 @@ CHEAP, COSTLY = 1e7, 1e11
         (4, 60, LEVELS, COSTLY, "coarse_to_fine"),
         (2, 60, (), None, "bayes_opt"),
         (1, 200, LEVELS, CHEAP, "cma_es"),
-        (3, 200, LEVELS, CHEAP, "optuna:TPESampler"),
+        (3, 200, LEVELS, CHEAP, "coarse_to_fine with optuna:TPESampler"),
+        (3, 200, (), CHEAP, "optuna:TPESampler"),
         (1, 5000, LEVELS, COSTLY, "cma_es"),
         (3, None, LEVELS, COSTLY, "nsga2"),
         (4, 5000, (), CHEAP, "nsga3"),
@@ -35,7 +36,7 @@ def test_the_rule(
 ) -> None:
     problem = Problem(GENES, tuple("uvwxyz!"[:n_objectives]), budget, 0, levels=levels, work=work)
     found, settings, why = choice(problem)
-    assert (found, settings) == (name, {})
+    assert found + "".join(f" with {settings[key]}" for key in settings) == name
     assert ("one objective" if n_objectives == 1 else f"{n_objectives} objectives") in why
     assert Auto(problem).describe().endswith(f"; chosen because {why}")
 

@@ -43,12 +43,12 @@ def n_free(genomes: list[np.ndarray], tie: tuple[int, ...]) -> int:
 
 
 def test_the_levels_follow_each_other() -> None:
-    strategy = CoarseToFine(problem(60), inner="random")
-    found = run(strategy, 58)
-    assert n_free(found[:10], COARSE) == 0  # at least 10
-    assert n_free(found[10:22], MIDDLE) == 0  # 3 evaluations for each of 4 genes
-    assert n_free(found[10:22], COARSE) == 12
-    assert n_free(found[22:], MIDDLE) == 36
+    strategy = CoarseToFine(problem(100), inner="random")
+    found = run(strategy, 98)
+    assert n_free(found[:30], COARSE) == 0  # 15 evaluations for each of 2 genes
+    assert n_free(found[30:64], MIDDLE) == 0  # half of what is left
+    assert n_free(found[30:64], COARSE) == 34
+    assert n_free(found[64:], MIDDLE) == 34
     assert "2, then 4, then 8 genes; with 8: " in strategy.describe()
 
 
@@ -59,10 +59,10 @@ def test_numbers_of_evaluations_can_be_given() -> None:
 
 
 def test_without_a_budget_every_level_gets_what_it_wants() -> None:
-    found = run(CoarseToFine(problem(None), inner="random"), 40)
-    assert n_free(found[:10], COARSE) == 0
-    assert (n_free(found[10:22], COARSE), n_free(found[10:22], MIDDLE)) == (12, 0)
-    assert n_free(found[22:], MIDDLE) == 18
+    found = run(CoarseToFine(problem(None), inner="random"), 110)
+    assert n_free(found[:30], COARSE) == 0
+    assert (n_free(found[30:90], COARSE), n_free(found[30:90], MIDDLE)) == (60, 0)
+    assert n_free(found[90:], MIDDLE) == 20
 
 
 def test_a_level_without_an_evaluation_per_gene_is_not_entered() -> None:
