@@ -65,7 +65,7 @@ class CoarseToFine(Strategy):
         proposals = self._inner.ask(n if is_last else min(n, self._left))
         self._left -= len(proposals)
         self._n_proposed += len(proposals)
-        return [Proposal(self._levels[self._at].expand(p.genome)) for p in proposals]
+        return [Proposal(self._levels[self._at].expand(p.genome), p.parents) for p in proposals]
 
     @override
     def tell(self, trials: Sequence[Trial]) -> None:
@@ -144,9 +144,9 @@ class Level:
 
 def _named(settings: Mapping[str, object]) -> str:
     name = settings.get("name")
-    if not isinstance(name, str) or name in ("coarse_to_fine", "auto", "natural_niches", "genetic", "map_elites"):
+    if not isinstance(name, str) or name in ("coarse_to_fine", "auto"):
         raise ConfigError(
-            f"Expected the name of a strategy that proposes genomes alone, but got {name!r}.",
+            f"Expected the name of another strategy, but got {name!r}.",
             where="strategy.inner",
             fix="Use bayes_opt, cma_es, nsga2 or optuna:TPESampler.",
         )

@@ -107,6 +107,15 @@ def test_scores_of_pending_coarse_proposals_reach_the_fine_level() -> None:
     assert n_free([strategy.ask(1)[0].genome for _ in range(4)][1:], MIDDLE) == 3
 
 
+def test_parents_are_bred_on_every_level() -> None:
+    strategy = CoarseToFine(problem(None), inner="natural_niches", evaluations=(20, 20))
+    found = run(strategy, 60, baselines=4)
+    assert strategy.wants_examples
+    assert (n_free(found[:20], COARSE), n_free(found[20:40], MIDDLE)) == (0, 0)
+    assert n_free(found[20:40], COARSE) > 10
+    assert n_free(found[40:], MIDDLE) > 10
+
+
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.integers(0, 2**32 - 1))
 def test_expanding_and_reducing_are_inverse(raw: list[int], seed: int) -> None:
     level = Level(np.unique(np.array(raw), return_inverse=True)[1].astype(np.int64))
@@ -116,7 +125,7 @@ def test_expanding_and_reducing_are_inverse(raw: list[int], seed: int) -> None:
     assert reduced.tolist() == genome.tolist()
 
 
-@pytest.mark.parametrize("inner", ["natural_niches", {"sigma0": 0.1}, "coarse_to_fine"])
+@pytest.mark.parametrize("inner", ["auto", {"sigma0": 0.1}, "coarse_to_fine"])
 def test_inner_strategies_that_cannot_be(inner: object) -> None:
     with pytest.raises(ConfigError, match="Expected the name of a strategy"):
         CoarseToFine(problem(30), inner=inner)  # type: ignore[arg-type]
