@@ -146,7 +146,7 @@ def _named(settings: Mapping[str, object]) -> str:
     name = settings.get("name")
     if not isinstance(name, str) or name in ("coarse_to_fine", "auto"):
         raise ConfigError(
-            f"Expected the name of another strategy, but got {name!r}.",
+            f"Expected the name of a strategy that does not choose others, but got {name!r}.",
             where="strategy.inner",
             fix="Use bayes_opt, cma_es, nsga2 or optuna:TPESampler.",
         )
