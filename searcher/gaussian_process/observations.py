@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from searcher.gaussian_process.link import Link, are_fractions, log_odds, log_odds_stderr
+
 Floats = NDArray[np.float64]
 
 MIN_VARIANCE = 1e-5  # of standardised noise: duplicates must leave the kernel matrix invertible
@@ -21,35 +23,39 @@ class Observations:
         genomes: Shape ``(n, dim)``, genes in [0, 1]; rows may repeat.
         fitness: Maximised, shape ``(n, m)``.
         stderr: Standard errors of the fitness, shape ``(n, m)``; nan or 0 where unknown.
+        links: Whether objectives whose values all lie in [0, 1] are modelled as log odds.
     """
 
     genomes: Floats
     fitness: Floats
     stderr: Floats
+    links: bool = False
 
     def __len__(self) -> int:
         return len(self.genomes)
 
     def first(self, n: int) -> Observations:
         """The ``n`` earliest."""
-        return Observations(self.genomes[:n], self.fitness[:n], self.stderr[:n])
+        return Observations(self.genomes[:n], self.fitness[:n], self.stderr[:n], self.links)
 
 
 @dataclass(frozen=True, eq=False)
 class Standardized:
-    """Fitness of mean 0 and standard deviation 1 per objective, outliers pulled in.
+    """What Gaussian processes model, of mean 0 and standard deviation 1 per objective, outliers pulled in.
 
     Args:
-        values: ``(fitness - shift) / scale``, shape ``(n, m)``.
+        values: Shape ``(n, m)``: ``(fitness - shift) / scale``, or the standardised log odds.
         variances: Of the noise in the same units, shape ``(n, m)``; a column of nan where nothing is known of it.
-        shift: Shape ``(m,)``.
-        scale: Shape ``(m,)``, positive.
+        shift: Of the fitness, shape ``(m,)``.
+        scale: Of the fitness, shape ``(m,)``, positive.
+        link: From ``values`` to standardised fitness.
     """
 
     values: Floats
     variances: Floats
     shift: Floats
     scale: Floats
+    link: Link
 
 
 def standardize(observations: Observations) -> Standardized:
@@ -58,11 +64,24 @@ def standardize(observations: Observations) -> Standardized:
     Where an objective's standard error is known for some trials only, the others get the median of the known ones:
     trials of one run are scored on examples of the same kind and number.
     """
+    is_fraction = are_fractions(observations.fitness) & observations.links
     fitness = np.column_stack([winsorized(column) for column in observations.fitness.T])
-    shift, scale = fitness.mean(axis=0), fitness.std(axis=0)
-    scale = np.where(scale > 1e-12 * np.maximum(1.0, np.abs(shift)), scale, 1.0)
-    variances = np.column_stack([_filled(column) for column in observations.stderr.T]) / scale**2
-    return Standardized((fitness - shift) / scale, np.maximum(variances, MIN_VARIANCE), shift, scale)
+    shift, scale = _moments(fitness)
+    values = fitness.copy()
+    stderr = np.column_stack([_filled(column) for column in observations.stderr.T])
+    fractions = observations.fitness[:, is_fraction]
+    values[:, is_fraction] = log_odds(fractions)
+    stderr[:, is_fraction] = log_odds_stderr(fractions, stderr[:, is_fraction])
+    value_shift, value_scale = _moments(values)
+    variances = np.maximum((stderr / value_scale) ** 2, MIN_VARIANCE)
+    link = Link(is_fraction, value_shift, value_scale, shift, scale)
+    return Standardized((values - value_shift) / value_scale, variances, shift, scale, link)
+
+
+def _moments(values: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each column; 1 where that is 0 but for rounding."""
+    shift, scale = values.mean(axis=0), values.std(axis=0)
+    return shift, np.where(scale > 1e-12 * np.maximum(1.0, np.abs(shift)), scale, 1.0)
 
 
 def winsorized(values: Floats) -> Floats:
@@ -76,8 +95,8 @@ def winsorized(values: Floats) -> Floats:
 
 
 def _filled(stderr: Floats) -> Floats:
-    """Noise variances, shape ``(n,)``; all nan if none is known."""
+    """Standard errors, shape ``(n,)``; all nan if none is known."""
     known = np.isfinite(stderr) & (stderr > 0)
     if not known.any():
         return np.full(len(stderr), np.nan)
-    return np.where(known, stderr, np.median(stderr[known])) ** 2
+    return np.where(known, stderr, np.median(stderr[known]))

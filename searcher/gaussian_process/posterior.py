@@ -74,6 +74,10 @@ class Posterior:
         """Posterior mean at genomes ``(p, dim)``, shape ``(m, p)``."""
         return self._constants + (self.prior(genomes, self.genomes) @ self._weights)[..., 0]
 
+    def middle(self, genomes: torch.Tensor) -> torch.Tensor:
+        """Standardised fitness at the posterior mean of what is modelled, its median, shape ``(p, m)``."""
+        return self.outcomes.link.fitness(self.mean(genomes).mT)
+
     def halves(self, genomes: torch.Tensor) -> torch.Tensor:
         """``H`` of shape ``(m, n, p)``, so that the observations lower the prior covariance by ``H^T H``."""
         return torch.linalg.solve_triangular(self._root, self.prior(self.genomes, genomes), upper=False)
@@ -84,15 +88,16 @@ class Posterior:
         return self.prior(genomes, genomes) - halves.mT @ halves
 
     def fitness(self, genomes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Posterior mean and standard deviation of the noiseless fitness in its own units, each ``(p, m)``."""
+        """Median and standard deviation of the noiseless fitness in its own units, each ``(p, m)``; the latter to first order."""
         places = torch.tensor(genomes, dtype=torch.float64)
-        deviation = (1.0 - self.halves(places).square().sum(-2)).clamp_min(0.0).sqrt()
-        mean = self.mean(places).mT.numpy() * self.outcomes.scale + self.outcomes.shift
-        return mean, deviation.mT.numpy() * self.outcomes.scale
+        deviation = (1.0 - self.halves(places).square().sum(-2)).clamp_min(0.0).sqrt().mT
+        slopes = self.outcomes.link.slopes(self.mean(places).mT)
+        median = self.middle(places).numpy() * self.outcomes.scale + self.outcomes.shift
+        return median, (deviation * slopes).numpy() * self.outcomes.scale
 
 
 class PosteriorSamples:
-    """Samples at fixed known genomes, and at any new genome jointly with them.
+    """Samples of the standardised fitness at fixed known genomes, and at any new genome jointly with them.
 
     Args:
         posterior: What is sampled.
@@ -113,7 +118,7 @@ class PosteriorSamples:
             self._root = psd_safe_cholesky(covariance, jitter=JITTER)
             self._solved = torch.linalg.solve_triangular(self._root.mT, base[:, 1:], upper=True)
             known_samples = mean[..., None] + self._root @ base[:, 1:]
-        self.at_known = known_samples.permute(2, 1, 0)
+        self.at_known = posterior.outcomes.link.fitness(known_samples.permute(2, 1, 0))
         """Shape ``(n, r, m)``."""
 
     def at(self, genomes: torch.Tensor) -> torch.Tensor:
@@ -124,4 +129,4 @@ class PosteriorSamples:
         variance = 1.0 - halves.square().sum(-2) - own.square().sum(-2)  # (m, b), given the samples at the known
         mean = self._posterior.mean(genomes)[..., None] + cross @ self._solved
         samples = mean + variance.clamp_min(MIN_VARIANCE).sqrt()[..., None] * self._base
-        return samples.permute(2, 1, 0)
+        return self._posterior.outcomes.link.fitness(samples.permute(2, 1, 0))

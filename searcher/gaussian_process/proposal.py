@@ -115,7 +115,7 @@ def acquisition(posterior: Posterior, goal: Goal, known: Known, seed: int) -> Ac
     if value is not None:
         promise = improvement(samples, value, bounds)
     else:
-        means = posterior.mean(posterior.genomes).mT.numpy()
+        means = posterior.middle(posterior.genomes).numpy()
         is_worst = goal.bounded_by == "worst"
         reference = means.min(axis=0) if is_worst else reference_point(means, _best(posterior, None).numpy())
         promise = hypervolume_improvement(samples, torch.tensor(reference), bounds)
@@ -137,7 +137,7 @@ def _rivals(posterior: Posterior, value: Utility | None, bounds: torch.Tensor, s
 
 def _best(posterior: Posterior, value: Utility | None) -> torch.Tensor:
     """Which evaluated genomes have the best posterior mean, or one on the front; shape ``(n,)``."""
-    means = posterior.mean(posterior.genomes).mT
+    means = posterior.middle(posterior.genomes)
     if value is None:
         return is_non_dominated(means)
     number = value(means)
@@ -163,7 +163,7 @@ def parents(posterior: Posterior, value: Utility | None) -> Floats:
     """
     if value is None:
         return np.asarray(posterior.genomes[_best(posterior, None)].numpy(), dtype=np.float64)
-    numbers = value(posterior.mean(posterior.genomes).mT).numpy()
+    numbers = value(posterior.middle(posterior.genomes)).numpy()
     return np.asarray(posterior.genomes.numpy()[np.argsort(-numbers, kind="stable")[:N_PARENTS]], dtype=np.float64)
 
 

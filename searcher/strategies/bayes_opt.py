@@ -64,6 +64,8 @@ class BayesOpt(Strategy):
             grows with success and shrinks without; ``auto`` does so beyond 20 genes.
         bounded_by: What bounds the hypervolume: ``front``, a tenth of the front's range below its worst values;
             ``worst``, the worst values of all that was evaluated.
+        link: The scale of the Gaussian processes: ``auto``, log odds for objectives whose scores all lie in [0, 1] (such as
+            accuracies), else the scores themselves; ``linear``, always the scores.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class BayesOpt(Strategy):
         constraints: Mapping[str, Mapping[str, float | str]] | None = None,
         trust_region: Literal["auto", "always", "never"] = "auto",
         bounded_by: Literal["front", "worst"] = "front",
+        link: Literal["auto", "linear"] = "auto",
     ) -> None:
         self._problem, self._initial = problem, initial
         self._scalar = _scalarization(problem, scalarize, weights, reference_point)
@@ -98,7 +101,7 @@ class BayesOpt(Strategy):
         self._region = _trust_region(trust_region, problem.dim)
         self._seed = int(problem.rng().integers(2**31))
         self._n_initial: int | None = None
-        self._data = _Data(problem)
+        self._data = _Data(problem, link == "auto")
         self._n_proposed = self._n_told = 0
         self._pending: PendingProposals[int] = PendingProposals()
         self._out: dict[int, Genome] = {}
@@ -204,8 +207,8 @@ class BayesOpt(Strategy):
 class _Data:
     """What was told of genomes inside the space."""
 
-    def __init__(self, problem: Problem) -> None:
-        self._dim, self._unknown = problem.dim, np.full(problem.n_objectives, np.nan)
+    def __init__(self, problem: Problem, links: bool) -> None:
+        self._dim, self._unknown, self._links = problem.dim, np.full(problem.n_objectives, np.nan), links
         self._rows: list[tuple[Genome, NDArray[np.float64], NDArray[np.float64]]] = []
         self.failed: list[Genome] = []
 
@@ -238,7 +241,7 @@ class _Data:
         from searcher.gaussian_process.observations import Observations
 
         genomes, fitness, stderr = (np.array(column) for column in zip(*self._rows, strict=True))
-        return Observations(genomes, fitness, stderr)
+        return Observations(genomes, fitness, stderr, self._links)
 
     def rows(self, genomes: Iterable[Genome]) -> NDArray[np.float64]:
         """Genomes as an array of shape ``(k, dim)``; ``k`` may be 0."""
