@@ -6,7 +6,7 @@ Hellsten and Nardi 2024 for the prior.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -19,6 +19,7 @@ from searcher.gaussian_process.trust_region import TrustRegion
 from searcher.multi_objective.worst import MEAN_SHARE
 from searcher.strategies.base import STRATEGIES, Problem, Strategy
 from searcher.strategies.bounds import Bounds, FitnessBounds
+from searcher.strategies.known_genomes import KnownGenomes
 from searcher.strategies.one_number import Scalar
 from searcher.strategies.pending import PendingProposals
 from searcher.strategies.preference import AUGMENTATION, Achievement
@@ -26,7 +27,6 @@ from searcher.strategies.scalar import WorstObjective, make_scalar
 
 if TYPE_CHECKING:
     from searcher.gaussian_process.goal import Goal
-    from searcher.gaussian_process.observations import Observations
 
 MAX_FRONT = 5  # objectives; beyond, the hypervolume takes minutes and hardly tells genomes apart
 MAX_INITIAL = 20
@@ -93,15 +93,13 @@ class BayesOpt(Strategy):
                 where="strategy.initial",
                 fix="Leave it out for a choice by dimension and budget.",
             )
-        if bounded_by not in ("front", "worst"):
-            raise ConfigError(
-                f"Unknown bounded_by {bounded_by!r}.", where="strategy.bounded_by", fix="Use front or worst."
-            )
+        _check_choice("bounded_by", bounded_by, ("front", "worst"))
+        _check_choice("link", link, ("auto", "linear"))
         self._bounded_by: Literal["front", "worst"] = bounded_by
         self._region = _trust_region(trust_region, problem.dim)
         self._seed = int(problem.rng().integers(2**31))
         self._n_initial: int | None = None
-        self._data = _Data(problem, link == "auto")
+        self._data = KnownGenomes(problem, link == "auto")
         self._n_proposed = self._n_told = 0
         self._pending: PendingProposals[int] = PendingProposals()
         self._out: dict[int, Genome] = {}
@@ -204,50 +202,6 @@ class BayesOpt(Strategy):
         return Goal(self._scalarize, weights, MEAN_SHARE, self._bounds.pairs, bounded_by=self._bounded_by)
 
 
-class _Data:
-    """What was told of genomes inside the space."""
-
-    def __init__(self, problem: Problem, links: bool) -> None:
-        self._dim, self._unknown, self._links = problem.dim, np.full(problem.n_objectives, np.nan), links
-        self._rows: list[tuple[Genome, NDArray[np.float64], NDArray[np.float64]]] = []
-        self.failed: list[Genome] = []
-
-    @property
-    def n_scored(self) -> int:
-        """Genomes with a finite fitness."""
-        return len(self._rows)
-
-    def add(self, trial: Trial, genome: Genome) -> None:
-        """Learn of a trial; one whose fitness is not finite has failed."""
-        place = np.clip(genome, 0.0, 1.0)
-        if trial.fitness is None or not np.isfinite(trial.fitness).all():
-            self.failed.append(place)
-        else:
-            stderr = self._unknown if trial.stderr is None else trial.stderr
-            self._rows.append((place, np.array(trial.fitness, dtype=np.float64), np.array(stderr, dtype=np.float64)))
-
-    def is_better(self, fitness: NDArray[np.float64], scalar: Scalar | None) -> bool:
-        """Whether no scored genome is as good: none dominates it, or its one number is the largest."""
-        if not np.isfinite(fitness).all():
-            return False
-        others = [row[1] for row in self._rows]
-        if scalar is None:
-            return not any((other >= fitness).all() for other in others)
-        value = scalar.combined(fitness)
-        return all(value > scalar.combined(other) for other in others)
-
-    def observations(self) -> Observations:
-        """The scored genomes in the order in which they were told."""
-        from searcher.gaussian_process.observations import Observations
-
-        genomes, fitness, stderr = (np.array(column) for column in zip(*self._rows, strict=True))
-        return Observations(genomes, fitness, stderr, self._links)
-
-    def rows(self, genomes: Iterable[Genome]) -> NDArray[np.float64]:
-        """Genomes as an array of shape ``(k, dim)``; ``k`` may be 0."""
-        return np.array(list(genomes), dtype=np.float64).reshape(-1, self._dim)
-
-
 def _scalarization(
     problem: Problem, scalarize: object, weights: tuple[float, ...] | None, reference_point: Bounds | None
 ) -> Scalar | None:
@@ -282,8 +236,12 @@ def _scalarization(
 
 
 def _trust_region(setting: object, dim: int) -> TrustRegion | None:
-    if setting not in ("auto", "always", "never"):
-        raise ConfigError(
-            f"Unknown trust_region {setting!r}.", where="strategy.trust_region", fix="Use auto, always or never."
-        )
+    _check_choice("trust_region", setting, ("auto", "always", "never"))
     return TrustRegion(dim) if setting == "always" or (setting == "auto" and dim > MANY_GENES) else None
+
+
+def _check_choice(setting: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ConfigError(
+            f"Unknown {setting} {value!r}.", where=f"strategy.{setting}", fix=f"Use {', '.join(choices)}."
+        )

@@ -42,7 +42,7 @@ class Bomf(Strategy):
         self._problem = problem
         self._metric = 0 if metric is None else names.index(metric)
         n = problem.dim + 1 if initial is None else initial
-        self._search = BayesOpt(problem, initial=n, bounded_by="worst", trust_region="never")
+        self._search = BayesOpt(problem, initial=n, bounded_by="worst", trust_region="never", link="linear")
         self._scored: list[Trial] = []
 
     @override

@@ -221,6 +221,8 @@ def test_six_objectives_need_one_number() -> None:
         {"weights": (1.0, 1.0), "scalarize": "front"},
         {"initial": 0},
         {"trust_region": "sometimes"},
+        {"link": "logit"},
+        {"bounded_by": "best"},
         {"constraints": {"at_leest": {"o0": 1.0}}},
         {"constraints": {"at_least": {"o7": 1.0}}},
         {"constraints": {"at_least": {"o0": float("nan")}}},
