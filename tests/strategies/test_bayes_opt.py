@@ -59,10 +59,12 @@ def test_the_worst_of_four_tasks_is_lifted_better_than_by_random_search_or_one_s
     """The composite learns four smooth functions, the alternative their minimum, told as one noisy objective."""
     composite, scalar, random = [], [], []
     for seed in range(3):
-        chosen = BayesOpt(problem(4, seed=seed), scalarize="worst")
+        chosen = BayesOpt(
+            problem(4, seed=seed), scalarize="worst", link="linear"
+        )  # the tasks are quadratics, not their log odds
         composite.append(worst(run(chosen, four_tasks, 30, stderr=0.03)))
         random.append(worst(run(RandomSearch(problem(4, seed=seed)), four_tasks, 30)))
-        scalar.append(told_as_one(BayesOpt(problem(1, seed=seed)), 30))
+        scalar.append(told_as_one(BayesOpt(problem(1, seed=seed), link="linear"), 30))
     assert np.median([values.max() for values in composite]) > np.median([values.max() for values in random])
     last = [float(np.mean([values[-10:] for values in found])) for found in (composite, scalar, random)]
     assert last[0] > last[1] + 0.005
