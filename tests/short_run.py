@@ -37,7 +37,11 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     return shared / name
 
 
+def short_config(n_evaluations: int = N_EVALUATIONS) -> Config:
+    """Config of `short_run`; its strategy varies every layer from the start, which "auto" would not within 30."""
+    return quickstart(f"budget.evaluations={n_evaluations}", "strategy=optuna:TPESampler")
+
+
 def short_run(factory: pytest.TempPathFactory) -> Path:
     """Folder of a finished run of 30 evaluations; read it, or copy it before changing anything."""
-    config = f"budget.evaluations={N_EVALUATIONS}"
-    return made_once(factory, "short-run", lambda folder: session.start(quickstart(config), folder))
+    return made_once(factory, "short-run", lambda folder: session.start(short_config(), folder))

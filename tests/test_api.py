@@ -21,7 +21,7 @@ from searcher.candidate import SPLITS
 from searcher.config import Config, load_config
 from searcher.errors import ConfigError, ExportError, RunError
 from searcher.sqlite_storage import SqliteStorage
-from tests.short_run import N_EVALUATIONS, ROOT, quickstart, short_run
+from tests.short_run import N_EVALUATIONS, ROOT, short_config, short_run
 
 DIGITS = "examples/digits"
 
@@ -248,7 +248,7 @@ def test_reading_a_run_changes_no_file(run: api.Run, tmp_path: Path) -> None:
     shutil.copytree(run.folder, folder)
     before = fingerprints(folder)
     opened = searcher.open_run(str(folder))
-    assert opened.config.resolved() == quickstart(f"budget.evaluations={N_EVALUATIONS}").resolved()
+    assert opened.config.resolved() == short_config().resolved()
     opened.report_data()
     opened.front.to_pandas()
     opened.front.plot()

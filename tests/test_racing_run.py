@@ -21,7 +21,7 @@ from searcher.front_file import find_point
 from searcher.merge.live_model import LiveModel
 from searcher.objectives.accuracy import Accuracy
 from searcher.sqlite_storage import SqliteStorage
-from tests.short_run import ROOT, made_once, quickstart, short_run
+from tests.short_run import ROOT, made_once, quickstart, short_config, short_run
 from tests.toy import content
 
 RACING = ("racing.enabled=true", "racing.block=8", "racing.error=0.2", "racing.margin=0.05")
@@ -169,7 +169,7 @@ def test_a_folder_of_the_first_schema_is_read_and_continued(
     with SqliteStorage(tmp_path / "old") as storage:
         assert storage.header["schema"] == 1
         assert all(e.stopped is None for e in storage.evaluations())
-    session.start(quickstart("budget.evaluations=34"), tmp_path / "old")
+    session.start(short_config(34), tmp_path / "old")
     with SqliteStorage(tmp_path / "old") as storage:
         assert storage.header["schema"] == 2
         assert sum(e.split == "search" for e in storage.evaluations()) == 34
