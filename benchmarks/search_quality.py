@@ -128,7 +128,7 @@ def curve(history: History, n: int) -> NDArray[np.float64]:
 
 
 def summary(runs: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One row per contestant, the best median first."""
+    """One row per contestant, the best median first; runs of another length are compared as far as they go."""
     curves = {name: np.array([row["hypervolume"] for row in rows]) for name, rows in runs.items()}
     goal = max((np.median(curves[name][:, -1]) for name in RIVALS if name in curves), default=np.nan)
     rows = []
@@ -136,15 +136,17 @@ def summary(runs: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         low, median, high = np.quantile(values[:, -1], (0.25, 0.5, 0.75))
         medians = np.median(values, axis=0)
         reached = np.flatnonzero(medians >= goal)
-        below = medians < np.median(curves.get("random", values), axis=0)
+        random = np.median(curves.get("random", values), axis=0)
+        common = min(len(medians), len(random))
         rows.append(
             {
                 "name": name,
+                "evaluations": values.shape[1],
                 "median": round(float(median), 4),
                 "quartiles": [round(float(low), 4), round(float(high), 4)],
                 "held_out": round(float(np.median([row.get("held_out", np.nan) for row in runs[name]])), 4),
                 "evaluations_to_best_rival": int(reached[0]) + 1 if reached.size else None,
-                "evaluations_below_random": int(below.sum()),
+                "evaluations_below_random": int((medians[:common] < random[:common]).sum()),
                 "seconds_per_evaluation": round(float(np.median([r["seconds_per_evaluation"] for r in runs[name]])), 3),
             }
         )
@@ -205,7 +207,7 @@ def main() -> None:
     figures = save(searched(names, SITUATIONS[options.problem], range(first, first + seeds), n, save))
     for row in figures["summary"]:
         print(
-            f"{row['name']:32} {row['median']:.4f} ({row['quartiles'][0]:.4f} to {row['quartiles'][1]:.4f}), "
+            f"{row['name']:32} after {row['evaluations']}: {row['median']:.4f} ({row['quartiles'][0]:.4f} to {row['quartiles'][1]:.4f}), "
             f"held out {row['held_out']:.4f}, "
             f"{row['evaluations_to_best_rival'] or '-':>4} evaluations to the best rival, "
             f"{row['evaluations_below_random']:>3} below random, {row['seconds_per_evaluation']:.3f} s each"
