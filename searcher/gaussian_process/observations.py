@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from searcher.gaussian_process.link import Link, are_fractions, log_odds, log_odds_stderr
+from searcher.gaussian_process.link import ROUNDING, Link, are_fractions, log_odds, log_odds_stderr
 
 Floats = NDArray[np.float64]
 
@@ -24,19 +24,21 @@ class Observations:
         fitness: Maximised, shape ``(n, m)``.
         stderr: Standard errors of the fitness, shape ``(n, m)``; nan or 0 where unknown.
         links: Whether objectives whose values all lie in [0, 1] are modelled as log odds.
+        levels: Genes that coarser searches tie together, whose means the kernels see too.
     """
 
     genomes: Floats
     fitness: Floats
     stderr: Floats
     links: bool = False
+    levels: tuple[tuple[int, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.genomes)
 
     def first(self, n: int) -> Observations:
         """The ``n`` earliest."""
-        return Observations(self.genomes[:n], self.fitness[:n], self.stderr[:n], self.links)
+        return Observations(self.genomes[:n], self.fitness[:n], self.stderr[:n], self.links, self.levels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,7 @@ def standardize(observations: Observations) -> Standardized:
 def _moments(values: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each column; 1 where that is 0 but for rounding."""
     shift, scale = values.mean(axis=0), values.std(axis=0)
-    return shift, np.where(scale > 1e-12 * np.maximum(1.0, np.abs(shift)), scale, 1.0)
+    return shift, np.where(scale > ROUNDING * np.maximum(1.0, np.abs(shift)), scale, 1.0)
 
 
 def winsorized(values: Floats) -> Floats:

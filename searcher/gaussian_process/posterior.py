@@ -15,6 +15,7 @@ from botorch.utils.sampling import draw_sobol_normal_samples
 from linear_operator.utils.cholesky import psd_safe_cholesky
 from numpy.typing import NDArray
 
+from searcher.gaussian_process.features import averages, features
 from searcher.gaussian_process.observations import Observations, standardize
 
 JITTER = 1e-8
@@ -34,7 +35,7 @@ class Hyperparameters:
     """What is fitted, in standardised units.
 
     Args:
-        lengthscales: Per objective and gene, shape ``(m, dim)``, in units of the cube's side.
+        lengthscales: Per objective and gene or mean of tied genes, shape ``(m, dim + k)``, in units of the cube's side.
         constants: Prior means, shape ``(m,)``.
         noise: Inferred noise variances, shape ``(m,)``; idle where the noise is observed.
     """
@@ -56,8 +57,8 @@ class Posterior:
         self.outcomes = standardize(observations)
         self.genomes = torch.tensor(observations.genomes, dtype=torch.float64)
         """Shape ``(n, dim)``."""
-        self.lengthscales = hyperparameters.lengthscales
-        """Shape ``(m, dim)``."""
+        self._averages = torch.tensor(averages(observations.levels, observations.genomes.shape[1]))
+        self._lengthscales = hyperparameters.lengthscales
         self._constants = hyperparameters.constants[:, None]
         observed = torch.tensor(self.outcomes.variances.T)
         noise = torch.where(observed.isnan(), hyperparameters.noise[:, None], observed)
@@ -66,9 +67,16 @@ class Posterior:
         residuals = torch.tensor(self.outcomes.values.T) - self._constants
         self._weights = torch.cholesky_solve(residuals[..., None], self._root)  # (m, n, 1)
 
+    @property
+    def lengthscales(self) -> torch.Tensor:
+        """Along each gene alone, its shares of means included; shape ``(m, dim)``."""
+        dim = self.genomes.shape[1]
+        rates = self._lengthscales.square().reciprocal()
+        return (rates[:, :dim] + rates[:, dim:] @ self._averages.square().mT).rsqrt()
+
     def prior(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Prior covariance of genomes ``(p, dim)`` and ``(q, dim)``, shape ``(m, p, q)``."""
-        return matern(a, b, self.lengthscales)
+        return matern(features(a, self._averages), features(b, self._averages), self._lengthscales)
 
     def mean(self, genomes: torch.Tensor) -> torch.Tensor:
         """Posterior mean at genomes ``(p, dim)``, shape ``(m, p)``."""

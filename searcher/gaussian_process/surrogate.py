@@ -2,8 +2,8 @@
 
 Matern-5/2 kernels with one lengthscale per gene and the dimension-scaled log-normal prior of Hvarfner, Hellsten and
 Nardi 2024, "Vanilla Bayesian optimization performs great in high dimensions", which expects smoother functions the
-more genes there are. Model, priors and start are those of BoTorch's ``SingleTaskGP``, whose marginal likelihood is the
-reference in the tests.
+more genes there are. Inputs are the genes and means of tied ones (:mod:`searcher.gaussian_process.features`). Model, priors and
+start are those of BoTorch's ``SingleTaskGP``, whose marginal likelihood is the reference in the tests.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch.distributions import LogNormal
 
+from searcher.gaussian_process.features import averages, features, prior_dim
 from searcher.gaussian_process.isolation import isolated
 from searcher.gaussian_process.observations import Observations, standardize
 from searcher.gaussian_process.posterior import JITTER, Hyperparameters, Posterior, matern
@@ -68,14 +69,16 @@ def fit(observations: Observations) -> Hyperparameters:
     """The most probable hyperparameters; a function of the observations alone."""
     outcomes = standardize(observations)
     genomes = torch.tensor(observations.genomes, dtype=torch.float64)
+    seen = features(genomes, torch.tensor(averages(observations.levels, genomes.shape[1])))
+    dim = prior_dim(observations.levels, seen.shape[1])
     columns = zip(outcomes.values.T, outcomes.variances.T, strict=True)
     with isolated(0):
-        found = np.array([_fit_one(genomes, values, variances) for values, variances in columns])
+        found = np.array([_fit_one(seen, values, variances, dim) for values, variances in columns])
     return Hyperparameters(*(torch.tensor(part) for part in (np.exp(found[:, 2:]), found[:, 1], np.exp(found[:, 0]))))
 
 
 def negative_log_posterior(
-    parameters: torch.Tensor, genomes: torch.Tensor, values: torch.Tensor, variances: torch.Tensor
+    parameters: torch.Tensor, genomes: torch.Tensor, values: torch.Tensor, variances: torch.Tensor, dim: float = 0
 ) -> torch.Tensor:
     """Minus the log of marginal likelihood times priors, per observation.
 
@@ -84,6 +87,7 @@ def negative_log_posterior(
         genomes: Shape ``(n, dim)``.
         values: Standardised, shape ``(n,)``.
         variances: Of the noise, shape ``(n,)``; nan where the one in ``parameters`` is to be used, else that is idle.
+        dim: Number of genes that the prior of the lengthscales is scaled for; 0 for all.
     """
     noise, lengthscales = parameters[0].exp(), parameters[2:].exp()
     is_inferred = bool(variances.isnan().any())
@@ -91,30 +95,30 @@ def negative_log_posterior(
     root = psd_safe_cholesky(matern(genomes, genomes, lengthscales[None])[0] + diagonal.diag(), jitter=JITTER)
     residuals = torch.linalg.solve_triangular(root, (values - parameters[1])[:, None], upper=False)
     found = 0.5 * residuals.square().sum() + root.diagonal().log().sum() + 0.5 * len(values) * math.log(2 * math.pi)
-    found = found - _lengthscale_prior(genomes.shape[1]).log_prob(lengthscales).sum()
+    found = found - _lengthscale_prior(dim or genomes.shape[1]).log_prob(lengthscales).sum()
     if is_inferred:
         found = found - LogNormal(*NOISE_PRIOR).log_prob(noise)
     return found / len(values)
 
 
-def _fit_one(genomes: torch.Tensor, values: NDArray[np.float64], variances: NDArray[np.float64]) -> NDArray[np.float64]:
+def _fit_one(
+    genomes: torch.Tensor, values: NDArray[np.float64], variances: NDArray[np.float64], dim: float
+) -> NDArray[np.float64]:
     """Parameters as of :func:`negative_log_posterior`, from the modes of the priors."""
     targets, noise = torch.tensor(values), torch.tensor(variances)
 
     def loss(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         parameters = torch.tensor(point, requires_grad=True)
-        found = negative_log_posterior(parameters, genomes, targets, noise)
+        found = negative_log_posterior(parameters, genomes, targets, noise, dim)
         (slopes,) = torch.autograd.grad(found, parameters)
         return found.item(), slopes.numpy()
 
-    dim = genomes.shape[1]
-    start = np.array(
-        [NOISE_PRIOR[0] - NOISE_PRIOR[1] ** 2, 0.0, *[math.log(float(_lengthscale_prior(dim).mode))] * dim]
-    )
-    bounds = [np.log(NOISE), (None, None), *[np.log(LENGTHSCALES)] * dim]
+    n, mode = genomes.shape[1], math.log(float(_lengthscale_prior(dim).mode))
+    start = np.array([NOISE_PRIOR[0] - NOISE_PRIOR[1] ** 2, 0.0, *[mode] * n])
+    bounds = [np.log(NOISE), (None, None), *[np.log(LENGTHSCALES)] * n]
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": FIT_STEPS}).x
     return np.asarray(found if np.isfinite(found).all() else start, dtype=np.float64)
 
 
-def _lengthscale_prior(dim: int) -> LogNormal:
+def _lengthscale_prior(dim: float) -> LogNormal:
     return LogNormal(torch.tensor(math.sqrt(2.0) + 0.5 * math.log(dim), dtype=torch.float64), math.sqrt(3.0))

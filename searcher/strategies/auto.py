@@ -12,8 +12,10 @@ from searcher.strategies.base import STRATEGIES, Problem, Strategy
 from searcher.strategies.factory import make_strategy
 
 CHEAP = 1e9  # weights times examples; below, a proposal of Bayesian optimisation takes longer than an evaluation
-LONG = 500  # evaluations; beyond, surrogates cost more and more, and populations have the time they need
+LONG = 500  # evaluations; from there on Gaussian processes cost more and more
+VERY_LONG = 2000  # evaluations; from there on TPE does, and populations have the time they need
 TPE = "optuna:TPESampler"
+FEW = 3  # objectives, whose front a population covers without reference directions
 MANY = 5  # objectives; beyond, the hypervolume takes minutes
 
 Choice: TypeAlias = tuple[str, Mapping[str, object], str]
@@ -22,11 +24,12 @@ Choice: TypeAlias = tuple[str, Mapping[str, object], str]
 
 @STRATEGIES.register("auto")
 class Auto(Strategy):
-    """From coarse to fine with Bayesian optimisation, or with TPE where evaluations are cheap; CMA-ES or NSGA.
+    """From coarse to fine with Bayesian optimisation, or with TPE where evaluations are cheap or many; CMA-ES or NSGA.
 
-    With more than five objectives, or 500 evaluations and more: NSGA-III for more than three objectives, NSGA-II for two or
-    three, CMA-ES for one. Otherwise, coarse to fine if the space has groups, Bayesian optimisation, unless evaluations are
-    cheap (fewer than 1e9 weights times examples): then TPE, or CMA-ES for one objective.
+    For one to five objectives and fewer than 500 evaluations Bayesian optimisation, coarse to fine if the space has groups,
+    unless evaluations are cheap (fewer than 1e9 weights times examples). For cheap or more evaluations CMA-ES if there is one
+    objective, else TPE, coarse to fine if the space has groups. From 2000 evaluations on NSGA-II; NSGA-III, already from
+    500 on, for more than three objectives, and always for more than five.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -50,14 +53,25 @@ def choice(problem: Problem) -> Choice:
     """The rule; what it rests on is in docs/how_to_choose.md."""
     n, budget = problem.n_objectives, problem.budget
     what = "there is one objective" if n == 1 else f"the front of {n} objectives is wanted"
-    if n > MANY or (budget or LONG) >= LONG:
-        name = "cma_es" if n == 1 else "nsga2" if n <= 3 else "nsga3"
-        why = f"{budget} evaluations are enough for it" if budget else "no number of evaluations is given"
-        return name, {}, f"{what} and {why}"
-    if problem.work is not None and problem.work < CHEAP:
-        why = f"{what} and evaluations are cheap ({problem.work:.0e} weights x examples)"
-        if n == 1:
-            return "cma_es", {}, why
-        return ("coarse_to_fine", {"inner": TPE}, why) if problem.levels else (TPE, {}, why)
-    name = "coarse_to_fine" if problem.levels else "bayes_opt"
-    return name, {}, f"{what} and {budget} evaluations are to be used well"
+    is_cheap = problem.work is not None and problem.work < CHEAP
+    if n <= MANY and budget is not None and budget < LONG and not is_cheap:
+        name = "coarse_to_fine" if problem.levels else "bayes_opt"
+        return name, {}, f"{what} and {budget} evaluations are to be used well"
+    is_long = budget is None or budget >= LONG
+    why = f"{what} and " + _abundance(problem, is_long)
+    if n == 1:
+        return "cma_es", {}, why
+    if n > MANY or (n > FEW and is_long):
+        return "nsga3", {}, why
+    if (budget or 0) >= VERY_LONG:
+        return "nsga2", {}, why
+    return ("coarse_to_fine", {"inner": TPE}, why) if problem.levels else (TPE, {}, why)
+
+
+def _abundance(problem: Problem, is_long: bool) -> str:
+    """Why evaluations need not be saved."""
+    if problem.budget is None:
+        return "no number of evaluations is given"
+    if is_long or problem.work is None:
+        return f"{problem.budget} evaluations are enough for it"
+    return f"evaluations are cheap ({problem.work:.0e} weights x examples)"

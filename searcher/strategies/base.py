@@ -33,6 +33,7 @@ class Problem:
             level which it follows. Each level's genes move whole genes of the next.
         work: Parameters of the model times search examples, all objectives together: a rough measure of what an
             evaluation costs; None if nobody knows.
+        is_refined: Whether a finer search follows that learns from this one.
     """
 
     gene_names: tuple[str, ...]
@@ -42,6 +43,7 @@ class Problem:
     directions: tuple[str, ...] = ()
     levels: tuple[tuple[int, ...], ...] = ()
     work: float | None = None
+    is_refined: bool = False
 
     @property
     def dim(self) -> int:
@@ -74,6 +76,9 @@ class Strategy(ABC):
     uses_earlier_runs: bool = False
     """Whether it may be told, before the first ask, of what other runs scored: trials with negative numbers, which take
     nothing from the budget and cannot be parents."""
+
+    uses_levels: bool = False
+    """Whether it takes from ``Problem.levels`` which genes matter together, so that a coarse search can be short."""
 
     @abstractmethod
     def __init__(self, problem: Problem) -> None: ...

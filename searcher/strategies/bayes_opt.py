@@ -42,7 +42,8 @@ class BayesOpt(Strategy):
 
     One Gaussian process per objective, with the standard errors of the scores as its noise (inferred if an objective
     has none); the next genome maximises the noisy log expected improvement, or that of the hypervolume. It
-    begins with the baselines inside the space and some Sobol points. Failed trials are left out of the
+    begins with the baselines inside the space and some Sobol points. Where the space has groups, the Gaussian processes
+    see the means of genes that coarser searches tie together too. Failed trials are left out of the
     Gaussian processes and not proposed again; after the second, genomes near failed ones promise less.
 
     A proposal takes seconds. Resuming a run computes the recorded proposals again.
@@ -61,12 +62,15 @@ class BayesOpt(Strategy):
         constraints: Bounds on objectives that the search must respect, such as ``{at_least: {accuracy: 0.9}}`` or
             ``{at_least: {accuracy: 0.9 * base}}``; an objective that is minimised has an ``at_most``.
         trust_region: Whether to search a box around the best genome, or around members of the front in turn, that
-            grows with success and shrinks without; ``auto`` does so beyond 20 genes.
+            grows with success and shrinks without; ``auto`` does so beyond 20 genes, in spaces with groups and on coarse
+            levels: broken merges at the faces of the cube teach a finer search little.
         bounded_by: What bounds the hypervolume: ``front``, a tenth of the front's range below its worst values;
             ``worst``, the worst values of all that was evaluated.
         link: The scale of the Gaussian processes: ``auto``, log odds for objectives whose scores all lie in [0, 1] (such as
             accuracies), else the scores themselves; ``linear``, always the scores.
     """
+
+    uses_levels = True
 
     def __init__(
         self,
@@ -96,7 +100,7 @@ class BayesOpt(Strategy):
         _check_choice("bounded_by", bounded_by, ("front", "worst"))
         _check_choice("link", link, ("auto", "linear"))
         self._bounded_by: Literal["front", "worst"] = bounded_by
-        self._region = _trust_region(trust_region, problem.dim)
+        self._region = _trust_region(trust_region, problem)
         self._seed = int(problem.rng().integers(2**31))
         self._n_initial: int | None = None
         self._data = KnownGenomes(problem, link == "auto")
@@ -235,9 +239,10 @@ def _scalarization(
     return None
 
 
-def _trust_region(setting: object, dim: int) -> TrustRegion | None:
+def _trust_region(setting: object, problem: Problem) -> TrustRegion | None:
     _check_choice("trust_region", setting, ("auto", "always", "never"))
-    return TrustRegion(dim) if setting == "always" or (setting == "auto" and dim > MANY_GENES) else None
+    is_wise = problem.dim > MANY_GENES or problem.is_refined or bool(problem.levels)
+    return TrustRegion(problem.dim) if setting == "always" or (setting == "auto" and is_wise) else None
 
 
 def _check_choice(setting: str, value: object, choices: Sequence[str]) -> None:

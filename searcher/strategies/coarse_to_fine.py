@@ -21,6 +21,7 @@ from searcher.strategies.base import STRATEGIES, Problem, Strategy
 from searcher.strategies.factory import make_strategy
 
 PER_GENE = 15  # evaluations of a level for each of its genes, beside the baselines
+PER_GENE_KNOWN = 8  # if the inner strategy knows on the next level which genes these moved together
 TOLERANCE = 1e-9  # between genes that a level ties together
 
 
@@ -30,8 +31,9 @@ class CoarseToFine(Strategy):
 
     Args:
         inner: The strategy that searches on each level: a name, or ``{name: NAME, ...}`` with its settings.
-        evaluations: Proposals on each level but the last; by default 15 per gene, at most half of the budget
-            left. A level that would get less than one evaluation per gene is not entered.
+        evaluations: Proposals on each level but the last; by default 15 per gene, or 8 with an inner strategy that knows
+            the levels (``bayes_opt``), at most half of the budget left. A level that would get less than one
+            evaluation per gene is not entered.
     """
 
     def __init__(
@@ -81,8 +83,14 @@ class CoarseToFine(Strategy):
     def _make(self) -> Strategy:
         level = self._levels[self._at]
         names = tuple(self._problem.gene_names[i] for i in level.first)
-        problem = replace(self._problem, gene_names=names, seed=self._problem.seed + self._at, levels=())
+        seed, is_last = self._problem.seed + self._at, self._at + 1 == len(self._levels)
+        problem = replace(self._problem, gene_names=names, seed=seed, levels=self._coarser(), is_refined=not is_last)
         return make_strategy(self._name, problem, self._settings)
+
+    def _coarser(self) -> tuple[tuple[int, ...], ...]:
+        """The levels before the present one: for each of its genes the number of the one that moved it."""
+        first = self._levels[self._at].first
+        return tuple(tuple(level.tie[first].tolist()) for level in self._levels[: self._at])
 
     def _tied(self, trial: Trial) -> Trial:
         """The trial as one of the present level: without a genome if that does not lie in it."""
@@ -96,7 +104,8 @@ class CoarseToFine(Strategy):
         """Proposals on the present level; on the last, or one that is not left again, all that remain."""
         if self._evaluations is not None and self._at < len(self._evaluations):
             return self._evaluations[self._at]
-        wanted = PER_GENE * self._levels[self._at].dim
+        each = PER_GENE_KNOWN if self._inner.uses_levels else PER_GENE
+        wanted = each * self._levels[self._at].dim
         return int(min(wanted, max(self._remaining() / 2, 1)))
 
     def _is_worth_refining(self) -> bool:

@@ -25,6 +25,7 @@ class KnownGenomes:
     """
 
     def __init__(self, problem: Problem, links: bool) -> None:
+        self._levels = problem.levels
         self._dim, self._unknown, self._links = problem.dim, np.full(problem.n_objectives, np.nan), links
         self._rows: list[tuple[Genome, NDArray[np.float64], NDArray[np.float64]]] = []
         self.failed: list[Genome] = []
@@ -58,7 +59,7 @@ class KnownGenomes:
         from searcher.gaussian_process.observations import Observations
 
         genomes, fitness, stderr = (np.array(column) for column in zip(*self._rows, strict=True))
-        return Observations(genomes, fitness, stderr, self._links)
+        return Observations(genomes, fitness, stderr, self._links, self._levels)
 
     def rows(self, genomes: Iterable[Genome]) -> NDArray[np.float64]:
         """Genomes as an array of shape ``(k, dim)``; ``k`` may be 0."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -191,7 +192,10 @@ def test_duplicates_and_constants_are_survived() -> None:
         assert len({tuple(genome) for genome in found}) == 6
 
 
-def test_trust_region_beyond_twenty_genes() -> None:
+def test_trust_region_beyond_twenty_genes_and_where_levels_are() -> None:
+    grouped = replace(problem(2, dim=4), levels=((0, 1, 0, 1),))
+    assert "trust region" in BayesOpt(grouped).describe()
+    assert "trust region" in BayesOpt(replace(problem(2), is_refined=True)).describe()
     assert "trust region" in BayesOpt(problem(2, dim=21)).describe()
     assert "trust region" not in BayesOpt(problem(2, dim=20)).describe()
     assert "trust region" in BayesOpt(problem(2), trust_region="always").describe()

@@ -135,3 +135,18 @@ def test_inner_strategies_that_cannot_be(inner: object) -> None:
 def test_numbers_that_do_not_fit_the_levels(evaluations: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="Expected 2 positive numbers"):
         CoarseToFine(problem(30), inner="random", evaluations=evaluations)
+
+
+def test_inner_strategies_know_what_the_levels_before_tied() -> None:
+    strategy = CoarseToFine(problem(None), inner="bayes_opt", evaluations=(3, 4))
+    run(strategy, 9)
+    assert strategy._coarser() == (COARSE, MIDDLE)
+    strategy._at = 1  # whose genes are the first of each of MIDDLE's: a, b, e, f
+    assert strategy._coarser() == ((0, 1, 0, 1),)
+
+
+def test_an_inner_strategy_that_knows_the_levels_needs_less_of_each() -> None:
+    found = run(CoarseToFine(problem(60), inner={"name": "bayes_opt", "initial": 40}), 40)
+    assert n_free(found[:16], COARSE) == 0  # 8 evaluations for each of 2 genes
+    assert (n_free(found[16:37], COARSE), n_free(found[16:37], MIDDLE)) == (21, 0)
+    assert n_free(found[37:], MIDDLE) == 3
