@@ -33,7 +33,8 @@ def measure(n: int, dim: int, m: int, scalarize: str, repeats: int) -> dict[str,
     """Seconds of the first proposal, which fits, and the median of the next ones, which do not."""
     rng = np.random.default_rng(0)
     targets = rng.random((m, dim))
-    problem = Problem(tuple(map(str, range(dim))), tuple(f"o{i}" for i in range(m)), None, 0)
+    levels = (tuple(i % 5 for i in range(dim)),)  # five models, as on the finest level of `coarse_to_fine`
+    problem = Problem(tuple(map(str, range(dim))), tuple(f"o{i}" for i in range(m)), None, 0, levels=levels)
     strategy = BayesOpt(problem, scalarize=scalarize, initial=1)  # type: ignore[arg-type]
     strategy.tell([Trial(0, genome, (), *scores(genome, targets, rng)) for genome in rng.random((n, dim))])
     strategy.ask(1)  # the Sobol point
