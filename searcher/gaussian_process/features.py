@@ -32,7 +32,7 @@ def prior_dim(levels: Sequence[Sequence[int]], n_features: int) -> float:
     """For how many genes the lengthscales' prior is to be scaled.
 
     It expects every gene to matter as much as the next. Where levels tie genes, it is mostly those of the coarsest that
-    do: the geometric mean of their number and of all predicts best (of 4, 8, 24 and their mixtures, on digits).
+    do; the geometric mean of their number and of all lies between.
     """
     return math.sqrt(len(set(levels[0])) * n_features) if levels else n_features
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-ROUNDING = 1e-9  # differences of scores below which they are taken for equal
 MARGIN = 0.01  # beyond 0 and 1, so that both have finite log odds
 
 
@@ -54,8 +53,8 @@ class Link:
 
 
 def are_fractions(fitness: Floats) -> NDArray[np.bool_]:
-    """Which columns lie in [0, 1] and are not constant but for rounding, shape ``(n, m)`` to ``(m,)``."""
-    return np.asarray(((fitness >= 0) & (fitness <= 1)).all(axis=0) & (np.ptp(fitness, axis=0) > ROUNDING))
+    """Which columns lie in [0, 1] and are not constant, shape ``(n, m)`` to ``(m,)``."""
+    return np.asarray(((fitness >= 0) & (fitness <= 1)).all(axis=0) & (fitness.min(axis=0) < fitness.max(axis=0)))
 
 
 def log_odds(fractions: Floats) -> Floats:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from searcher.gaussian_process.link import ROUNDING, Link, are_fractions, log_odds, log_odds_stderr
+from searcher.gaussian_process.link import Link, are_fractions, log_odds, log_odds_stderr
 
 Floats = NDArray[np.float64]
 
 MIN_VARIANCE = 1e-5  # of standardised noise: duplicates must leave the kernel matrix invertible
+SPREAD = 1e-6  # standard deviation over largest value; below, standardised values would be rounding errors in part
 TAIL = 3.0  # broken merges score without bound; see winsorized
 
 
@@ -83,7 +84,7 @@ def standardize(observations: Observations) -> Standardized:
 def _moments(values: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each column; 1 where that is 0 but for rounding."""
     shift, scale = values.mean(axis=0), values.std(axis=0)
-    return shift, np.where(scale > ROUNDING * np.maximum(1.0, np.abs(shift)), scale, 1.0)
+    return shift, np.where(scale > np.maximum(1e-12, SPREAD * np.abs(values).max(axis=0)), scale, 1.0)
 
 
 def winsorized(values: Floats) -> Floats:

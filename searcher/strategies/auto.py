@@ -53,12 +53,11 @@ def choice(problem: Problem) -> Choice:
     """The rule; what it rests on is in docs/how_to_choose.md."""
     n, budget = problem.n_objectives, problem.budget
     what = "there is one objective" if n == 1 else f"the front of {n} objectives is wanted"
-    is_cheap = problem.work is not None and problem.work < CHEAP
-    if n <= MANY and budget is not None and budget < LONG and not is_cheap:
+    is_long = budget is None or budget >= LONG
+    if n <= MANY and not is_long and not _is_cheap(problem):
         name = "coarse_to_fine" if problem.levels else "bayes_opt"
         return name, {}, f"{what} and {budget} evaluations are to be used well"
-    is_long = budget is None or budget >= LONG
-    why = f"{what} and " + _abundance(problem, is_long)
+    why = f"{what} and {_abundance(problem)}"
     if n == 1:
         return "cma_es", {}, why
     if n > MANY or (n > FEW and is_long):
@@ -68,10 +67,14 @@ def choice(problem: Problem) -> Choice:
     return ("coarse_to_fine", {"inner": TPE}, why) if problem.levels else (TPE, {}, why)
 
 
-def _abundance(problem: Problem, is_long: bool) -> str:
+def _is_cheap(problem: Problem) -> bool:
+    return problem.work is not None and problem.work < CHEAP
+
+
+def _abundance(problem: Problem) -> str:
     """Why evaluations need not be saved."""
     if problem.budget is None:
         return "no number of evaluations is given"
-    if is_long or problem.work is None:
-        return f"{problem.budget} evaluations are enough for it"
-    return f"evaluations are cheap ({problem.work:.0e} weights x examples)"
+    if problem.budget < LONG and _is_cheap(problem):
+        return f"evaluations are cheap ({problem.work:.0e} weights x examples)"
+    return f"{problem.budget} evaluations are enough for it"

@@ -44,6 +44,7 @@ def test_the_rule(
     found, settings, why = choice(problem)
     assert found + "".join(f" with {settings[key]}" for key in settings) == name
     assert ("one objective" if n_objectives == 1 else f"{n_objectives} objectives") in why
+    assert ("cheap" in why) == (work == CHEAP and budget is not None and budget < 500)
     assert Auto(problem).describe().endswith(f"; chosen because {why}")
 
 
